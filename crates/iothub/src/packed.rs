@@ -1,0 +1,1 @@
+//! Lists of short texts in one piece of memory: lengths as variable-sized integers, then the bytes.

@@ -1,0 +1,1 @@
+//! Percent-encoding as property bags and tokens use it.
