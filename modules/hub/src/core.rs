@@ -1,0 +1,180 @@
+//! The hub's mind, as a value: who exists, who is connected, what goes where, and what each twin says.
+//!
+//! No socket, no clock and no `tokio` in here: the time comes in as [`Now`], what is to be sent comes out of
+//! [`Core::poll`], and whatever must survive a power cut goes through the [`Store`], which answers with a
+//! [`Ticket`]. Dialects keep one `Core` behind one `std::sync::Mutex`, lock it for one call, and never hold it
+//! across an `.await`.
+//!
+//! How a dialect uses it: `authenticate`, `attach`, `subscribe`; for every message of the peer `publish`, and the
+//! acknowledgement once `Store::durable()` has reached the ticket; whenever woken, `poll` until `None`, and `settle`
+//! each delivery when the peer has acknowledged it; at the end `detach`.
+
+mod access;
+mod configuration;
+mod counters;
+mod devicebound;
+mod error;
+mod events;
+mod methods;
+mod queues;
+mod registry;
+mod sessions;
+mod taps;
+mod timers;
+mod twins;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use isotherm_host::Chance;
+use isotherm_iothub::{Identity, Key};
+use jiff::Timestamp;
+
+pub use access::{Authenticated, Authorized, Credential, Right, Unauthorized};
+pub use counters::{Counter, Counters};
+pub use devicebound::{Feedback, FeedbackBatch, Locked};
+pub use error::{ApiError, ErrorCode};
+pub use events::{Event, EventSource, Partition, Position};
+pub use methods::Answer;
+pub use queues::QueueGauge;
+pub use registry::Statistics;
+pub use sessions::{Attached, Outcome, Outgoing, Refusal, SessionId};
+pub use taps::{Glimpse, Seen, Subject, Tap, What};
+pub use twins::Change;
+
+use crate::store::{Store, StoreError, Ticket};
+
+/// Called when there is something to do. Must be cheap and must never call back into the core: it is called under its lock.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Both clocks at one moment, as the host reads them: `Now { instant: host.now(), wall: host.wall() }`.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The monotonic clock: time-outs.
+    pub instant: Instant,
+    /// The wall clock: tokens, time to live, what is written into messages.
+    pub wall: Timestamp,
+}
+
+/// What a hub is, apart from what is in its store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The IoT Hub's name, as in tokens and user names.
+    pub host_name: String,
+    /// Other names it goes by, the gateway's for one; tokens may be made out for any of them. Case does not matter.
+    pub other_names: Vec<String>,
+    /// The edge device whose modules live here; created with `$edgeAgent` and `$edgeHub` at first start.
+    pub device_id: String,
+    /// Keys of shared access policies; those of the five standard ones not named here are drawn once and kept.
+    pub policies: Vec<(String, Key)>,
+    /// Whether a device's own token also opens its modules' sessions. IoT Edge does not by default.
+    pub device_token_for_modules: bool,
+    /// Limits and waiting times.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// A hub of that name for that edge device, all else as by default.
+    pub fn new(host_name: &str, device_id: &str) -> Self {
+        Self {
+            host_name: host_name.to_owned(),
+            other_names: Vec::new(),
+            device_id: device_id.to_owned(),
+            policies: Vec::new(),
+            device_token_for_modules: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Limits and waiting times of the core; what is kept on disk is limited by [`crate::store::Settings`].
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sessions attached at once; one more is refused with [`Refusal::Busy`].
+    pub sessions_max: usize,
+    /// Identities in the registry, modules included; one more is refused with 413002.
+    pub identities_max: usize,
+    /// Messages of one queue kept in memory; the rest waits in its journal.
+    pub window_messages: usize,
+    /// Bytes of one queue kept in memory; the rest waits in its journal.
+    pub window_bytes: usize,
+    /// How long a module may take to accept a message before it is sent again (`MessageAckTimeoutSecs`).
+    pub ack_timeout: Duration,
+    /// How long a device may keep a cloud-to-device message before it goes back to its queue.
+    pub lock_timeout: Duration,
+    /// How often a cloud-to-device message is tried before it is given up (`maxDeliveryCount`, 1 to 100).
+    pub delivery_count_max: u32,
+    /// Time to live of a cloud-to-device message that does not say its own.
+    pub devicebound_ttl: Duration,
+    /// Bytes of cloud-to-device messages waiting, over all devices; past it senders get 403002.
+    pub devicebound_bytes_max: usize,
+    /// Feedback records kept for the service; past it the oldest give way and are counted.
+    pub feedback_max: usize,
+    /// Method calls waiting for one identity; one more is refused with 429001.
+    pub calls_max: usize,
+    /// Twin changes and calls waiting for one session to read them; past it the session is ended as too slow.
+    pub mailbox_max: usize,
+    /// Things one watcher may lag behind; past it the oldest are lost to it, and it is told how many.
+    pub tap_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions_max: 10_000,
+            identities_max: 20_000,
+            window_messages: 1_024,
+            window_bytes: 1 << 20,
+            ack_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(60),
+            delivery_count_max: 10,
+            devicebound_ttl: Duration::from_secs(3_600),
+            devicebound_bytes_max: 64 << 20,
+            feedback_max: 1_000,
+            calls_max: 100,
+            mailbox_max: 1_000,
+            tap_max: 4_096,
+        }
+    }
+}
+
+/// The hub's mind.
+pub struct Core {
+    options: Options,
+    store: Store,
+    chance: Chance,
+    counters: Counters,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("host_name", &self.options.host_name).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// Recalls everything from the store. At first start: makes the edge device, its system modules, and the policies.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(options: Options, store: Store, chance: Chance, now: Now) -> Result<Self, StoreError> {
+        let _ = (options, store, chance, now);
+        unimplemented!()
+    }
+
+    /// The store underneath: `durable`, `on_durable`, `refusing`, `on_room`, `on_events` need no lock on the core.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What it was told at the start.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What happened, counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
