@@ -4,16 +4,28 @@
 //! price of a sync is shared by all who wait for it. A [`Ticket`] names the round; when [`Store::durable`] has reached
 //! it, what it stands for is on disk.
 
+mod backend;
+mod committer;
+mod database;
+mod journals;
+mod waiting;
+
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use isotherm_host::Disk;
 
 use crate::core::Wake;
+use database::{Changes, Keeper};
+use journals::Journals;
+use waiting::Waiting;
+
+pub use committer::Round;
+pub(crate) use database::Table;
+pub(crate) use journals::{QueueHandle, QueueName};
 
 /// When something is durable: the number of the commit round it goes into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -41,9 +53,10 @@ pub struct Settings {
     pub sync: SyncMode,
     /// Bytes that queues may hold on disk together; past it the store is [`Store::refusing`].
     pub queues_bytes_max: u64,
-    /// Bytes taken beyond that from senders whose messages were on the way already; past it `append` says [`Full`].
+    /// Bytes taken beyond that, or not yet synced, from senders whose messages were on the way already; past it
+    /// nothing more is taken.
     pub slack_bytes: u64,
-    /// Bytes that the upstream log may hold, all partitions together; past it the oldest segments are given up.
+    /// Bytes that the upstream log may hold, all partitions together; past it the oldest are given up and counted.
     pub events_bytes_max: u64,
     /// Size of a journal's segments.
     pub segment_bytes: u64,
@@ -74,6 +87,12 @@ pub struct StoreError {
     pub reason: String,
 }
 
+impl StoreError {
+    fn new(path: &Path, reason: impl fmt::Display) -> Self {
+        Self { path: path.display().to_string(), reason: reason.to_string() }
+    }
+}
+
 /// The store is at its limit, slack included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the store is full")]
@@ -92,32 +111,54 @@ pub struct Recovered {
     pub corrupt_records: u64,
 }
 
-/// How a commit round went.
-#[derive(Debug)]
-pub enum Round {
-    /// Nothing was dirty.
-    Idle,
-    /// All that was dirty is on disk, up to this ticket.
-    Committed(Ticket),
-    /// The disk refused; everything is kept. Try again in a second.
-    Failed(io::Error),
-}
-
 /// The store; clones are handles to the same one.
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<()>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    settings: Settings,
+    /// What changes with every message: held for a few instructions only.
+    state: Mutex<State>,
+    /// Told when there is something to commit, and at the end.
+    due: Condvar,
+    /// Held for a whole round: one at a time.
+    keeper: Mutex<Keeper>,
+    durable: AtomicU64,
+    refusing: AtomicBool,
+    /// Bytes appended and not yet synced.
+    unsynced: AtomicU64,
+    /// Bytes the queues hold.
+    held: AtomicU64,
+    /// Upstream events given up for the limit's sake.
+    given_up: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    journals: Journals,
+    changes: Changes,
+    waiting: Waiting,
+    /// The number of the last round that began; what becomes dirty now goes into the next.
+    round: u64,
+    trouble: Option<String>,
+    closed: bool,
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").finish_non_exhaustive()
+        f.debug_struct("Store").field("dir", &self.shared.dir).finish_non_exhaustive()
     }
 }
 
 impl Store {
     /// How long to wait after a failed round.
     pub const RETRY: Duration = Duration::from_secs(1);
+    /// How long something may wait for a round that need not be on disk soon: what was delivered already.
+    pub const LAZY: Duration = Duration::from_millis(500);
 
     /// Opens the store in `dir`, creating it if need be.
     ///
@@ -128,75 +169,143 @@ impl Store {
         dir: &Path,
         settings: Settings,
     ) -> Result<(Self, Recovered), StoreError> {
-        let _ = (disk, dir, settings);
-        unimplemented!()
+        disk.create_dir(dir).map_err(|error| StoreError::new(dir, error))?;
+        let keeper = Keeper::open(&disk, dir, settings.cache_bytes)?;
+        let (journals, recovered) = Journals::open(&disk, dir, &settings)?;
+        let held = journals.queues_bytes();
+        let state = State { journals, ..State::default() };
+        let refusing = held > settings.queues_bytes_max;
+        let shared = Shared {
+            disk,
+            dir: dir.to_owned(),
+            settings,
+            state: Mutex::new(state),
+            due: Condvar::new(),
+            keeper: Mutex::new(keeper),
+            durable: AtomicU64::new(0),
+            refusing: AtomicBool::new(refusing),
+            unsynced: AtomicU64::new(0),
+            held: AtomicU64::new(held),
+            given_up: AtomicU64::new(0),
+        };
+        Ok((Self { shared: Arc::new(shared) }, recovered))
     }
 
     /// The last ticket that is on disk. Cheap, no lock.
     pub fn durable(&self) -> Ticket {
-        unimplemented!()
+        Ticket(self.shared.durable.load(Ordering::Acquire))
+    }
+
+    /// Whether senders should not be read from now: the disk refuses or does not keep up, or the queues are at their
+    /// limit. Cheap, no lock.
+    pub fn refusing(&self) -> bool {
+        self.shared.refusing.load(Ordering::Relaxed)
     }
 
     /// Calls `wake` once when the ticket is durable; at once if it is. Wait for the newest of several.
     pub fn on_durable(&self, ticket: Ticket, wake: Wake) {
-        let _ = (ticket, wake);
-        unimplemented!()
-    }
-
-    /// Whether senders should not be read from now: the disk refuses, or the queues are at their limit. Cheap, no lock.
-    pub fn refusing(&self) -> bool {
-        unimplemented!()
+        let mut state = self.state();
+        if ticket > self.durable() {
+            state.waiting.durable.push((ticket, wake));
+        } else {
+            drop(state);
+            wake();
+        }
     }
 
     /// Calls `wake` once when the store is not refusing; at once if it is not.
     pub fn on_room(&self, wake: Wake) {
-        let _ = wake;
-        unimplemented!()
+        let mut state = self.state();
+        if self.refusing() {
+            state.waiting.room.push(wake);
+        } else {
+            drop(state);
+            wake();
+        }
     }
 
-    /// Calls `wake` once when the upstream log has grown (durably).
+    /// Calls `wake` once when the upstream log has grown (durably). Ask first, then read, or you may miss the last.
     pub fn on_events(&self, wake: Wake) {
-        let _ = wake;
-        unimplemented!()
+        self.state().waiting.events.push(wake);
     }
 
-    /// Calls `wake` whenever something became dirty and no round is due yet: for a committer that is a task
+    /// Calls `wake` whenever there is something to commit: for a committer that is a task
     /// (`loop { dirty.notified().await; host.blocking(|| store.commit_round()).await … }`).
     pub fn on_dirty(&self, wake: Wake) {
-        let _ = wake;
-        unimplemented!()
-    }
-
-    /// Writes and syncs all that is dirty. Blocks; one at a time. Calls those who wait.
-    pub fn commit_round(&self) -> Round {
-        unimplemented!()
-    }
-
-    /// Commits until [`Store::close`]: the committer as a thread of its own. Says how the last round went.
-    ///
-    /// # Errors
-    /// When the last round failed.
-    pub fn run(&self) -> io::Result<()> {
-        unimplemented!()
-    }
-
-    /// Ends `run` after one last round.
-    pub fn close(&self) {
-        unimplemented!()
+        let mut state = self.state();
+        let due = state.is_dirty();
+        state.waiting.dirty = Some(Arc::clone(&wake));
+        drop(state);
+        if due {
+            wake();
+        }
     }
 
     /// Why the last round failed, if it did.
     pub fn trouble(&self) -> Option<String> {
-        unimplemented!()
+        self.state().trouble.clone()
     }
 
     /// Bytes the queues hold.
     pub fn queues_bytes(&self) -> u64 {
-        unimplemented!()
+        self.shared.held.load(Ordering::Relaxed)
     }
 
     /// Bytes the upstream log holds.
     pub fn events_bytes(&self) -> u64 {
-        unimplemented!()
+        self.state().journals.events_bytes()
+    }
+
+    /// Upstream events given up so far because the log was at its limit.
+    pub fn events_given_up(&self) -> u64 {
+        self.shared.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Reads a whole table of what is on disk; for the start.
+    pub(crate) fn load(&self, table: Table) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let mut keeper = self.shared.keeper.lock().expect("no round panics");
+        keeper.load(table).map_err(|error| StoreError::new(&self.shared.dir, error))
+    }
+
+    /// Keeps a value under a key, in the next round.
+    pub(crate) fn put(&self, table: Table, key: &str, value: Vec<u8>) -> Ticket {
+        self.change(table, key, Some(value))
+    }
+
+    /// Removes a key, in the next round.
+    pub(crate) fn delete(&self, table: Table, key: &str) -> Ticket {
+        self.change(table, key, None)
+    }
+
+    fn change(&self, table: Table, key: &str, value: Option<Vec<u8>>) -> Ticket {
+        let mut state = self.state();
+        state.changes.insert((table, key.to_owned()), value);
+        self.due(state)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("nothing panics under the store's lock")
+    }
+
+    /// Tells the committer, and says which round it will be.
+    fn due(&self, state: MutexGuard<'_, State>) -> Ticket {
+        let ticket = state.round + 1;
+        let wake = state.waiting.dirty.clone();
+        drop(state);
+        self.shared.due.notify_one();
+        if let Some(wake) = wake {
+            wake();
+        }
+        match self.shared.settings.sync {
+            SyncMode::Batch => Ticket(ticket),
+            SyncMode::Interval(_) => Ticket::DURABLE,
+        }
+    }
+}
+
+impl State {
+    /// Whether a round is wanted now, not only some time.
+    fn is_dirty(&self) -> bool {
+        self.journals.is_dirty() || !self.changes.is_empty()
     }
 }

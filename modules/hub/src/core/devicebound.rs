@@ -22,8 +22,8 @@ pub struct Feedback {
     pub device_id: String,
     /// Which of its lives.
     pub device_generation_id: String,
-    /// When that was.
-    pub enqueued_time_utc: Timestamp,
+    /// When that was, as .NET writes it.
+    pub enqueued_time_utc: String,
 }
 
 /// Feedback handed to the service, locked until it is settled.

@@ -1,0 +1,279 @@
+//! The journals: one for each queue, one for each partition of the upstream log.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use isotherm_host::Disk;
+use isotherm_journal::{Journal, Recovery};
+use serde::{Deserialize, Serialize};
+
+use super::{Full, Recovered, Settings, Store, StoreError, Ticket};
+
+/// Partitions of the upstream log.
+pub(crate) const PARTITIONS: usize = 4;
+/// A record's overhead on disk, about.
+const RECORD_BYTES: u64 = 16;
+/// Synced records that stay in memory for readers of the upstream log, a partition. Queues keep their own window.
+const EVENTS_TAIL_BYTES: usize = 64 << 10;
+
+/// Whose queue it is. Kept as the journal's note.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct QueueName {
+    /// `device/module`.
+    pub(crate) owner: String,
+    pub(crate) input: String,
+    pub(crate) priority: u32,
+}
+
+/// A journal and its place among the others.
+#[derive(Debug, Clone)]
+pub(crate) struct QueueHandle {
+    pub(crate) journal: Journal,
+    index: usize,
+}
+
+struct Slot {
+    journal: Journal,
+    /// Has something that somebody waits for.
+    dirty: bool,
+    /// Has something that can wait.
+    lazy: bool,
+    /// As last counted; `None` for a partition of the upstream log.
+    queue_bytes: Option<u64>,
+    /// Removed queues leave their place empty.
+    dir: PathBuf,
+}
+
+/// All of them. The first four are the upstream log.
+#[derive(Default)]
+pub(super) struct Journals {
+    slots: Vec<Option<Slot>>,
+    names: BTreeMap<QueueName, usize>,
+    dirty: Vec<usize>,
+    lazy: Vec<usize>,
+    next_dir: u64,
+}
+
+impl Journals {
+    pub(super) fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        settings: &Settings,
+    ) -> Result<(Self, Recovered), StoreError> {
+        let mut journals = Self::default();
+        let mut recovered = Recovered::default();
+        for partition in 0..PARTITIONS {
+            let dir = dir.join("events").join(partition.to_string());
+            let (journal, recovery) = open(disk, &dir, settings, EVENTS_TAIL_BYTES)?;
+            recovered.events += recovery.records;
+            recovered.add(&recovery);
+            journals.add(journal, dir, None);
+        }
+        let queues = dir.join("queues");
+        disk.create_dir(&queues).map_err(|error| StoreError::new(&queues, error))?;
+        for name in disk.list(&queues).map_err(|error| StoreError::new(&queues, error))? {
+            let Ok(number) = name.parse::<u64>() else { continue };
+            journals.next_dir = journals.next_dir.max(number + 1);
+            let dir = queues.join(&name);
+            let (journal, recovery) = open(disk, &dir, settings, 0)?;
+            let note = journal.note().and_then(|note| serde_json::from_slice::<QueueName>(&note).ok());
+            let Some(name) = note else {
+                // Made just before a crash: its name rides on the first sync, so nothing in it was acknowledged.
+                drop(journal);
+                disk.remove_dir(&dir).map_err(|error| StoreError::new(&dir, error))?;
+                continue;
+            };
+            recovered.messages += recovery.records;
+            recovered.add(&recovery);
+            let bytes = journal.bytes();
+            let index = journals.add(journal, dir, Some(bytes));
+            journals.names.insert(name, index);
+        }
+        Ok((journals, recovered))
+    }
+
+    fn add(&mut self, journal: Journal, dir: PathBuf, queue_bytes: Option<u64>) -> usize {
+        self.slots.push(Some(Slot { journal, dirty: false, lazy: false, queue_bytes, dir }));
+        self.slots.len() - 1
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    pub(super) fn is_lazy(&self) -> bool {
+        !self.lazy.is_empty()
+    }
+
+    pub(super) fn mark(&mut self, index: usize) {
+        if let Some(slot) = self.slots[index].as_mut()
+            && !slot.dirty
+        {
+            slot.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    fn mark_lazy(&mut self, index: usize) {
+        if let Some(slot) = self.slots[index].as_mut()
+            && !slot.lazy
+        {
+            slot.lazy = true;
+            self.lazy.push(index);
+        }
+    }
+
+    /// Takes all that is dirty, for a round.
+    pub(super) fn take_dirty(&mut self) -> Vec<(usize, Journal)> {
+        let mut taken: Vec<usize> = self.dirty.drain(..).chain(self.lazy.drain(..)).collect();
+        taken.sort_unstable();
+        taken.dedup();
+        taken
+            .into_iter()
+            .filter_map(|index| {
+                let slot = self.slots[index].as_mut()?;
+                (slot.dirty, slot.lazy) = (false, false);
+                Some((index, slot.journal.clone()))
+            })
+            .collect()
+    }
+
+    /// Counts a queue's bytes again, after a round; says by how much the sum changed.
+    pub(super) fn recount(&mut self, index: usize) {
+        if let Some(slot) = self.slots[index].as_mut()
+            && let Some(bytes) = slot.queue_bytes.as_mut()
+        {
+            *bytes = slot.journal.bytes();
+        }
+    }
+
+    pub(super) fn queues_bytes(&self) -> u64 {
+        self.slots.iter().flatten().filter_map(|slot| slot.queue_bytes).sum()
+    }
+
+    pub(super) fn events_bytes(&self) -> u64 {
+        self.slots.iter().take(PARTITIONS).flatten().map(|slot| slot.journal.bytes()).sum()
+    }
+}
+
+impl Recovered {
+    fn add(&mut self, recovery: &Recovery) {
+        self.torn_bytes += recovery.torn_bytes;
+        self.corrupt_records += recovery.corrupt_records;
+    }
+}
+
+fn open(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    settings: &Settings,
+    tail_bytes: usize,
+) -> Result<(Journal, Recovery), StoreError> {
+    let settings = isotherm_journal::Settings {
+        segment_bytes: settings.segment_bytes,
+        limit_bytes: u64::MAX, // the store counts them together
+        tail_bytes,
+    };
+    Journal::open(Arc::clone(disk), dir, settings).map_err(|error| StoreError::new(dir, error))
+}
+
+impl Store {
+    /// The partition of the upstream log.
+    pub(crate) fn events(&self, partition: usize) -> QueueHandle {
+        assert!(partition < PARTITIONS, "the upstream log has {PARTITIONS} partitions");
+        let state = self.state();
+        let slot = state.journals.slots[partition].as_ref().expect("partitions are never removed");
+        QueueHandle { journal: slot.journal.clone(), index: partition }
+    }
+
+    /// All queues there are.
+    pub(crate) fn queues(&self) -> Vec<(QueueName, QueueHandle)> {
+        let state = self.state();
+        let journals = &state.journals;
+        let handle = |(name, &index): (&QueueName, &usize)| {
+            let journal = journals.slots[index].as_ref()?.journal.clone();
+            Some((name.clone(), QueueHandle { journal, index }))
+        };
+        journals.names.iter().filter_map(handle).collect()
+    }
+
+    /// Finds a queue, or makes it.
+    pub(crate) fn queue(&self, name: &QueueName) -> Result<QueueHandle, StoreError> {
+        let shared = &self.shared;
+        let mut state = self.state();
+        if let Some(&index) = state.journals.names.get(name)
+            && let Some(slot) = &state.journals.slots[index]
+        {
+            return Ok(QueueHandle { journal: slot.journal.clone(), index });
+        }
+        let number = state.journals.next_dir;
+        state.journals.next_dir += 1;
+        let dir = shared.dir.join("queues").join(format!("{number:06}"));
+        let (journal, _) = open(&shared.disk, &dir, &shared.settings, 0)?;
+        journal.set_note(&serde_json::to_vec(name).expect("a name is JSON"));
+        let index = state.journals.add(journal.clone(), dir, Some(0));
+        state.journals.names.insert(name.clone(), index);
+        state.journals.mark_lazy(index);
+        Ok(QueueHandle { journal, index })
+    }
+
+    /// Removes a queue and all in it.
+    pub(crate) fn remove_queue(&self, name: &QueueName) {
+        let mut state = self.state();
+        let Some(index) = state.journals.names.remove(name) else { return };
+        let slot = state.journals.slots[index].take();
+        drop(state);
+        // A folder that cannot be removed now comes back at the next start, and is delivered or expires then.
+        if let Some(slot) = slot {
+            let _ = self.shared.disk.remove_dir(&slot.dir);
+        }
+    }
+
+    /// Whether this much more may be taken, slack included.
+    pub(crate) fn has_room(&self, bytes: usize) -> Result<(), Full> {
+        let Settings { queues_bytes_max, slack_bytes, .. } = self.shared.settings;
+        let more = bytes as u64 + RECORD_BYTES;
+        let unsynced = self.shared.unsynced.load(Ordering::Relaxed) + more;
+        let held = self.shared.held.load(Ordering::Relaxed) + more;
+        if unsynced > slack_bytes / 2 || held > queues_bytes_max {
+            self.shared.refusing.store(true, Ordering::Relaxed);
+        }
+        if unsynced > slack_bytes || held > queues_bytes_max.saturating_add(slack_bytes) {
+            return Err(Full);
+        }
+        Ok(())
+    }
+
+    /// Appends to a journal, in memory. [`Store::appended`] says when it is durable.
+    pub(crate) fn append(&self, handle: &QueueHandle, record: &[u8]) -> Result<u64, Full> {
+        let offset = handle.journal.append(record).map_err(|_| Full)?;
+        let bytes = record.len() as u64 + RECORD_BYTES;
+        self.shared.unsynced.fetch_add(bytes, Ordering::Relaxed);
+        if handle.index >= PARTITIONS {
+            self.shared.held.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(offset)
+    }
+
+    /// When what was appended to these is durable. To be called after the appends: a round may begin in between.
+    pub(crate) fn appended<'a>(&self, handles: impl IntoIterator<Item = &'a QueueHandle>) -> Ticket {
+        let mut state = self.state();
+        for handle in handles {
+            state.journals.mark(handle.index);
+        }
+        self.due(state)
+    }
+
+    /// Forgets all records below; that need not be on disk soon, a crash only repeats them.
+    pub(crate) fn forget(&self, handle: &QueueHandle, below: u64) {
+        handle.journal.forget(below);
+        let mut state = self.state();
+        let first = !state.journals.is_lazy();
+        state.journals.mark_lazy(handle.index);
+        if first {
+            self.due(state);
+        }
+    }
+}
