@@ -1,17 +1,32 @@
-//! A message: its body, what the hub knows about it, and what its sender wrote on it.
+//! A message: its body, what the protocol knows about it, and what applications wrote on it.
 
-use bytes::Bytes;
+mod properties;
+mod system;
+
+use bytes::{Bytes, BytesMut};
 
 use crate::Refused;
+use crate::packed;
+
+pub use properties::Properties;
+pub(crate) use properties::PropertiesBuilder;
+pub(crate) use system::SystemBuilder;
+pub use system::{System, SystemProperty};
 
 /// Largest device-to-cloud message, in bytes, counted as [`Message::size`] counts. A larger one is refused.
 pub const MESSAGE_BYTES_MAX: usize = 262_144;
-/// Largest cloud-to-device message, in bytes, counted the same way.
+/// Largest cloud-to-device message, in bytes, counted the same way. A larger one is refused with 413001.
 pub const C2D_BYTES_MAX: usize = 65_536;
 /// Cloud-to-device messages that may wait for one device; the next is refused with 403004.
 pub const C2D_QUEUE_MAX: usize = 50;
+/// Times that a cloud-to-device message is handed out before it is given up as undeliverable.
+pub const C2D_DELIVERIES_MAX: u32 = 10;
+/// Longest message id or correlation id, in characters.
+pub const MESSAGE_ID_CHARS_MAX: usize = 128;
+/// Application properties on one message; a bag with more is refused.
+pub const PROPERTIES_MAX: usize = 256;
 
-/// A message as it passes through clients, hub and journals. Cloning shares all of it.
+/// A message as it passes through clients, hub and journals. A clone shares all of it.
 #[derive(Clone, Default, Debug, PartialEq)]
 pub struct Message {
     /// The payload, untouched.
@@ -22,154 +37,154 @@ pub struct Message {
     pub properties: Properties,
 }
 
+/// The first byte of the private form: what follows may change when this does.
+const FORM: u8 = 1;
+
 impl Message {
     /// A message with a body and nothing written on it.
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
+
     /// The same with an application property more.
-    pub fn with_property(self, _name: &str, _value: &str) -> Self {
-        unimplemented!()
+    pub fn with_property(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        self.properties.set(name, value);
+        self
     }
+
     /// The same with a system property more.
-    pub fn with_system(self, _property: SystemProperty, _value: &str) -> Self {
-        unimplemented!()
+    pub fn with_system(mut self, property: SystemProperty, value: impl AsRef<str>) -> Self {
+        self.system.set(property, value);
+        self
     }
-    /// What the quota counts.
+
+    /// What the quota counts, in bytes: the body, the values of system properties, the names and values of
+    /// application properties.
     pub fn size(&self) -> usize {
-        unimplemented!()
+        let system: usize = self.system.iter().map(|(_, value)| value.len()).sum();
+        let properties: usize =
+            self.properties.iter().map(|(name, value)| name.len() + value.map_or(0, str::len)).sum();
+        self.body.len() + system + properties
     }
-    /// Appends the compact private form.
-    pub fn encode(&self, _into: &mut Vec<u8>) {
-        unimplemented!()
+
+    /// Appends the compact private form: for journals of ours, not for any wire.
+    pub fn encode(&self, into: &mut Vec<u8>) {
+        let (system, properties) = (self.system.packed(), self.properties.packed());
+        into.reserve(self.body.len() + system.len() + properties.len() + 11);
+        into.push(FORM);
+        packed::put_length(into, system.len());
+        into.extend_from_slice(system);
+        packed::put_length(into, properties.len());
+        into.extend_from_slice(properties);
+        into.extend_from_slice(&self.body);
     }
-    /// Reads it back.
-    pub fn decode(_bytes: Bytes) -> Result<Self, Refused> {
-        unimplemented!()
+
+    /// Reads back what [`Message::encode`] wrote, copying nothing. Refuses every other input.
+    pub fn decode(bytes: Bytes) -> Result<Self, Refused> {
+        Self::decoded(&bytes).ok_or_else(|| {
+            Refused::new(
+                "message record",
+                "is not in the form that this version writes; it was damaged or written by a newer version",
+            )
+        })
+    }
+
+    fn decoded(bytes: &Bytes) -> Option<Self> {
+        let (&FORM, rest) = bytes.split_first()? else { return None };
+        let (length, rest) = packed::take_length(rest)?;
+        let (system, rest) = rest.split_at_checked(length)?;
+        let (length, rest) = packed::take_length(rest)?;
+        let (properties, body) = rest.split_at_checked(length)?;
+        Some(Self {
+            system: System::of_packed(bytes.slice_ref(system))?,
+            properties: Properties::of_packed(bytes.slice_ref(properties))?,
+            body: bytes.slice_ref(body),
+        })
     }
 }
 
-/// A property that the protocol itself knows.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum SystemProperty {
-    MessageId,
-    CorrelationId,
-    UserId,
-    To,
-    ContentType,
-    ContentEncoding,
-    Expiry,
-    OutputName,
-    ConnectionDeviceId,
-    ConnectionModuleId,
-    InterfaceId,
-    Component,
-    Schema,
-    CreationTime,
-    Ack,
-    Operation,
-    DiagnosticId,
-    CorrelationContext,
-    EnqueuedTime,
-    InputName,
-    ConnectionAuthMethod,
-    ConnectionGenerationId,
-    MessageType,
-    EdgeMessageId,
-    OriginInterface,
-    LockToken,
-    DeliveryCount,
-    SequenceNumber,
-    ReportedSenderDeviceId,
-    ReportedSenderModuleId,
-}
-
-impl SystemProperty {
-    /// `$.mid` and so on: the name on an MQTT topic; `None` for what never travels there.
-    pub const fn wire_name(self) -> Option<&'static str> {
-        unimplemented!()
-    }
-    /// `messageId` and so on: the name in routes.
-    pub const fn route_name(self) -> &'static str {
-        unimplemented!()
-    }
-    /// The property that a route's `$name` means, letter case aside.
-    pub fn from_route_name(_name: &str) -> Option<Self> {
-        unimplemented!()
+impl From<BytesMut> for Message {
+    fn from(body: BytesMut) -> Self {
+        Self::new(body)
     }
 }
 
-/// The system properties that a message has.
-#[derive(Clone, Default, Debug, PartialEq)]
-pub struct System;
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
 
-impl System {
-    /// The value, if it is set.
-    pub fn get(&self, _property: SystemProperty) -> Option<&str> {
-        unimplemented!()
-    }
-    /// Sets or replaces.
-    pub fn set(&mut self, _property: SystemProperty, _value: impl AsRef<str>) {
-        unimplemented!()
-    }
-    /// Removes; says whether it was there.
-    pub fn remove(&mut self, _property: SystemProperty) -> bool {
-        unimplemented!()
-    }
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (SystemProperty, &str)> {
-        std::iter::empty()
-    }
-    /// How many.
-    pub fn len(&self) -> usize {
-        unimplemented!()
-    }
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        unimplemented!()
-    }
-}
+    use super::*;
 
-/// The application properties of a message, in the order they were written.
-#[derive(Clone, Default, Debug, PartialEq)]
-pub struct Properties;
+    fn alert() -> Message {
+        Message::new("31")
+            .with_system(SystemProperty::ContentType, "text/plain")
+            .with_property("MessageType", "Alert")
+    }
 
-impl Properties {
-    /// The value under exactly this name; `None` if there is no such property or its value is null.
-    pub fn get(&self, _name: &str) -> Option<&str> {
-        unimplemented!()
+    #[test]
+    fn the_quota_counts_body_values_and_names() {
+        assert_eq!(Message::new("12345").size(), 5);
+        assert_eq!(alert().size(), 2 + "text/plain".len() + "MessageType".len() + "Alert".len());
+        let mut message = Message::default();
+        message.properties.put("k", None);
+        assert_eq!(message.size(), 1);
     }
-    /// Tells a missing property (`None`) from a null one (`Some(None)`).
-    pub fn find(&self, _name: &str) -> Option<Option<&str>> {
-        unimplemented!()
+
+    #[test]
+    fn a_decoded_body_is_a_slice_of_the_input() {
+        let mut bytes = Vec::new();
+        alert().encode(&mut bytes);
+        let bytes = Bytes::from(bytes);
+        let message = Message::decode(bytes.clone()).unwrap();
+        assert_eq!(message, alert());
+        assert!(bytes.as_ptr_range().contains(&message.body.as_ptr()));
     }
-    /// Like [`Properties::find`], letter case aside, as routes compare names.
-    pub fn find_ignoring_case(&self, _name: &str) -> Option<Option<&str>> {
-        unimplemented!()
+
+    #[test]
+    fn a_record_of_another_form_or_cut_short_is_refused() {
+        let mut bytes = Vec::new();
+        alert().encode(&mut bytes);
+        let head = bytes.len() - alert().body.len();
+        for cut in 0..head {
+            assert!(Message::decode(Bytes::copy_from_slice(&bytes[..cut])).is_err(), "cut at {cut}");
+        }
+        bytes[0] = 2;
+        assert!(Message::decode(bytes.into()).is_err());
     }
-    /// Sets or replaces.
-    pub fn set(&mut self, _name: &str, _value: impl AsRef<str>) {
-        unimplemented!()
+
+    fn message() -> impl Strategy<Value = Message> {
+        let system = vec((0..SystemProperty::ALL.len(), ".{0,40}"), 0..6);
+        let properties = vec((".{1,200}", option::of(".{0,200}")), 0..6);
+        (vec(any::<u8>(), 0..300), system, properties).prop_map(|(body, system, properties)| {
+            let mut message = Message::new(body);
+            for (at, value) in system {
+                message.system.set(SystemProperty::ALL[at], value);
+            }
+            for (name, value) in properties {
+                message.properties.put(&name, value.as_deref());
+            }
+            message
+        })
     }
-    /// Sets to null or to a value.
-    pub fn put(&mut self, _name: &str, _value: Option<&str>) {
-        unimplemented!()
-    }
-    /// Removes; says whether it was there.
-    pub fn remove(&mut self, _name: &str) -> bool {
-        unimplemented!()
-    }
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        std::iter::empty()
-    }
-    /// How many.
-    pub fn len(&self) -> usize {
-        unimplemented!()
-    }
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        unimplemented!()
+
+    proptest! {
+        #[test]
+        fn any_message_survives_the_round_trip(message in message()) {
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            prop_assert_eq!(Message::decode(bytes.into()).unwrap(), message);
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(bytes in vec(any::<u8>(), 0..60)) {
+            let with_form: Vec<u8> = [&[FORM][..], &bytes].concat();
+            if let Ok(message) = Message::decode(with_form.into()) {
+                prop_assert!(message.size() <= bytes.len());
+                prop_assert_eq!(message.properties.iter().count(), message.properties.len());
+            }
+            let _ = Message::decode(bytes.into());
+        }
     }
 }
