@@ -96,3 +96,93 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn acknowledgements_may_come_in_any_order() {
+        let mut window = Window::new(3);
+        let ids = [10, 20, 30].map(|token| window.open(token));
+        assert_eq!(ids, [1, 2, 3]);
+        assert_eq!(window.room(), 0);
+        assert_eq!([3, 1, 2].map(|id| window.close(id)), [Some(30), Some(10), Some(20)]);
+        assert_eq!(window.room(), 3);
+    }
+
+    #[test]
+    fn an_identifier_that_is_not_in_flight_gives_nothing_back() {
+        let mut window = Window::new(100);
+        assert_eq!(window.close(1), None);
+        let id = window.open(7);
+        for other in [0, id + 1, id + 8, id + 16, u16::MAX] {
+            assert_eq!(window.close(other), None);
+        }
+        assert_eq!(window.close(id), Some(7));
+        assert_eq!(window.close(id), None);
+    }
+
+    #[test]
+    fn one_that_is_never_acknowledged_keeps_its_identifier_while_the_others_wrap() {
+        let mut window = Window::new(2);
+        let stuck = window.open(99);
+        for token in 0..3 * u64::from(PACKET_ID_MAX) {
+            let id = window.open(token);
+            assert!(id != stuck && id != 0 && id <= PACKET_ID_MAX);
+            assert_eq!(window.close(id), Some(token));
+        }
+        assert_eq!(window.close(stuck), Some(99));
+    }
+
+    #[test]
+    fn every_identifier_can_be_in_flight_at_once_and_not_one_more() {
+        let mut window = Window::new(usize::MAX);
+        let mut ids: Vec<u16> = (0..16_384).map(|token| window.open(token)).collect();
+        assert_eq!(window.room(), 0);
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 16_384);
+    }
+
+    #[test]
+    #[should_panic(expected = "asks the window for room first")]
+    fn sending_without_room_is_a_broken_promise() {
+        let mut window = Window::new(1);
+        window.open(1);
+        window.open(2);
+    }
+
+    #[test]
+    fn a_window_at_rest_holds_no_memory() {
+        let mut window = Window::new(100);
+        let id = window.open(1);
+        window.rest();
+        assert_eq!(window.close(id), Some(1), "what is in flight is not forgotten");
+        window.rest();
+        assert_eq!(window.slots.capacity(), 0);
+    }
+
+    proptest! {
+        /// Against the plainest model there is: a list of pairs.
+        #[test]
+        fn it_gives_back_what_was_put_in(steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..400)) {
+            let (mut window, mut model, mut token) = (Window::new(40), Vec::new(), 0);
+            for (open, which) in steps {
+                if open && window.room() > 0 {
+                    token += 1;
+                    model.push((window.open(token), token));
+                } else if !model.is_empty() {
+                    let (id, token) = model.remove(which.index(model.len()));
+                    prop_assert_eq!(window.close(id), Some(token));
+                }
+                prop_assert_eq!(window.in_flight(), model.len());
+            }
+            for (id, token) in model {
+                prop_assert_eq!(window.close(id), Some(token));
+            }
+        }
+    }
+}

@@ -167,3 +167,43 @@ impl TryFrom<&str> for Text {
         Self::new(Bytes::copy_from_slice(text.as_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: Result<Text, Fault>) -> Option<Fault> {
+        text.err()
+    }
+
+    #[test]
+    fn a_string_is_utf8_without_nul_and_not_too_long() {
+        assert_eq!(fault(Text::new("")), None);
+        assert_eq!(fault(Text::new("\u{feff}ü\u{10ffff}")), None); // [MQTT-1.5.3-3] keeps the byte order mark
+        assert_eq!(fault(Text::new("a\0b")), Some(Fault::Nul));
+        assert_eq!(fault(Text::new(&b"\xed\xa0\x80"[..])), Some(Fault::Utf8)); // U+D800, a surrogate
+        assert_eq!(fault(Text::new(&b"\xc0\x80"[..])), Some(Fault::Utf8)); // NUL in two bytes
+        assert_eq!(fault(Text::new(vec![b'a'; 65_535])), None);
+        assert_eq!(fault(Text::new(vec![b'a'; 65_536])), Some(Fault::TextTooLong(65_536)));
+    }
+
+    #[test]
+    fn wildcards_have_no_place_in_a_topic_and_their_own_in_a_filter() {
+        for (text, topic, filter) in [
+            ("a/b", None, None),
+            ("/", None, None),
+            ("", Some(Fault::EmptyTopic), Some(Fault::EmptyTopic)),
+            ("#", Some(Fault::Wildcard), None),
+            ("+/a/+", Some(Fault::Wildcard), None),
+            ("a/#", Some(Fault::Wildcard), None),
+            ("a#", Some(Fault::Wildcard), Some(Fault::Filter)),
+            ("a/#/b", Some(Fault::Wildcard), Some(Fault::Filter)),
+            ("#/", Some(Fault::Wildcard), Some(Fault::Filter)),
+            ("a+/b", Some(Fault::Wildcard), Some(Fault::Filter)),
+            ("++", Some(Fault::Wildcard), Some(Fault::Filter)),
+        ] {
+            assert_eq!(fault(Text::topic(text)), topic, "{text:?} as a topic");
+            assert_eq!(fault(Text::filter(text)), filter, "{text:?} as a filter");
+        }
+    }
+}
