@@ -1,50 +1,74 @@
 //! Deployment templates and manifests: what a device runs, and the first desired properties of all of it.
+//!
+//! Whatever is wrong is told at once and with its JSON path: whoever writes a template should not have to mend it
+//! one run at a time.
 
-use serde_json::Value;
+mod check;
+mod module;
+mod variables;
 
-use crate::route::Routes;
+use serde_json::{Map, Value};
+
+use self::check::Check;
+pub use self::module::ModuleSpec;
+use crate::route::{Routes, Sink};
+use crate::twin::Section;
+
+/// The longest template that is read, in bytes; what IoT Hub would take is far shorter.
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+/// The most modules one device may have, as in IoT Hub.
+pub const MODULES_MAX: usize = 50;
+
+const DESIRED: &str = "properties.desired";
 
 /// A deployment, read and checked.
 #[derive(Clone, Debug)]
 pub struct Template {
+    content: Value,
     modules: Vec<ModuleSpec>,
-    desired: Vec<(String, Value)>,
     routes: Routes,
-}
-
-/// A module as `$edgeAgent` is told of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModuleSpec {
-    /// The module's id.
-    pub name: String,
-    /// The image, with variables filled in; `${MODULES.sensor}` and the like are kept for whoever builds images.
-    pub image: String,
-    /// The environment: names and values, in the order of the text.
-    pub env: Vec<(String, String)>,
-    /// What docker is to be told; an empty object if nothing.
-    pub create_options: Value,
-    /// `running` or `stopped`.
-    pub status: String,
-    /// Whether this is `edgeAgent` or `edgeHub`.
-    pub system: bool,
 }
 
 /// One mistake in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The JSON path: `modulesContent.$edgeHub.properties.desired.routes.alerts`.
+    /// The JSON path (`modulesContent.$edgeHub.properties.desired.routes.alerts`), or `line 3, column 5` where
+    /// the text is no JSON.
     pub path: String,
     /// What is wrong and what would be right.
     pub message: String,
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
 impl Template {
-    /// Reads a template; `env` resolves `${VARIABLE}`.
+    /// Reads a template or a finished manifest.
+    ///
+    /// `${VARIABLE}` becomes what `env` answers, in strings and outside of them (`"threshold": ${THRESHOLD}`);
+    /// so does `$VARIABLE` in capitals if `env` knows it, as IoT Edge's tools have it. Placeholders with a dot
+    /// (`${MODULES.sensor}`), which stand for images that are still to be built, are kept if `env` knows no better.
     ///
     /// # Errors
-    /// All mistakes.
-    pub fn parse(_text: &str, _env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        unimplemented!()
+    /// All mistakes, in the order in which they are met.
+    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        if text.len() > TEMPLATE_BYTES_MAX {
+            let why = format!("is longer than {TEMPLATE_BYTES_MAX} bytes");
+            return Err(vec![Problem { path: "the template".to_owned(), message: why }]);
+        }
+        let mut check = Check::default();
+        let text = variables::fill_in(text, env, &mut check);
+        match serde_json::from_str(&text) {
+            Ok(json) => check.template(json),
+            Err(error) => {
+                let place = format!("line {}, column {}", error.line(), error.column());
+                check.problem(place, format!("no JSON: {}", without_place(&error)));
+                Err(check.problems)
+            }
+        }
     }
 
     /// The modules, `edgeAgent` and `edgeHub` not among them, in the order of the text.
@@ -57,13 +81,173 @@ impl Template {
         self.modules.iter().filter(|module| module.system)
     }
 
-    /// The first desired properties of a module, if the template has any.
+    /// The first desired properties of a module (`$edgeAgent` and `$edgeHub` too), if the template has any.
     pub fn desired_of(&self, module: &str) -> Option<&Value> {
-        self.desired.iter().find(|(name, _)| name == module).map(|(_, desired)| desired)
+        self.content.get(module)?.get(DESIRED)
     }
 
     /// The routes of `$edgeHub`.
     pub fn routes(&self) -> &Routes {
         &self.routes
     }
+
+    /// `modulesContent` with its variables filled in: what is applied to a device.
+    pub fn content(&self) -> &Value {
+        &self.content
+    }
+}
+
+/// serde_json's words end in the place, which the path says already.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+impl Check {
+    fn template(mut self, mut json: Value) -> Result<Template, Vec<Problem>> {
+        self.undefined_variables("", &json);
+        let Some((path, content)) = content_of(&mut json) else {
+            self.problem(
+                "modulesContent",
+                "is missing: a deployment is {\"modulesContent\": {\"$edgeAgent\": …}}",
+            );
+            return Err(self.problems);
+        };
+        let Some(sections) = self.object(path, &content) else { return Err(self.problems) };
+        let agent = self.desired(path, sections, "$edgeAgent");
+        let modules = agent.map(|(path, agent)| self.modules(&path, agent)).unwrap_or_default();
+        let hub = self.desired(path, sections, "$edgeHub");
+        let routes = hub.and_then(|(path, hub)| self.routes(&path, hub, &modules));
+        self.sections(path, sections, &modules);
+        match routes {
+            Some(routes) if self.problems.is_empty() => Ok(Template { content, modules, routes }),
+            _ => Err(self.problems),
+        }
+    }
+
+    /// The desired properties of a section that must be there.
+    fn desired<'a>(
+        &mut self,
+        path: &str,
+        sections: &'a Map<String, Value>,
+        name: &str,
+    ) -> Option<(String, &'a Value)> {
+        let path = format!("{path}.{name}");
+        let Some(section) = sections.get(name) else {
+            self.problem(path, format!("is missing: {{\"{DESIRED}\": {{…}}}}"));
+            return None;
+        };
+        self.desired_in(&path, section)
+    }
+
+    fn desired_in<'a>(&mut self, path: &str, section: &'a Value) -> Option<(String, &'a Value)> {
+        let section = self.object(path, section)?;
+        for key in section.keys().filter(|key| *key != DESIRED) {
+            let why = match key.strip_prefix(DESIRED) {
+                Some(_) => format!("belongs to a layered deployment; write the whole `{DESIRED}`"),
+                None => format!("has no meaning here; write `{DESIRED}`"),
+            };
+            self.problem(format!("{path}.{key}"), why);
+        }
+        let Some(desired) = section.get(DESIRED) else {
+            self.problem(format!("{path}.{DESIRED}"), "is missing");
+            return None;
+        };
+        let path = format!("{path}.{DESIRED}");
+        self.object(&path, desired)?;
+        Some((path, desired))
+    }
+
+    fn routes(&mut self, path: &str, desired: &Value, modules: &[ModuleSpec]) -> Option<Routes> {
+        let routes = match Routes::read(desired) {
+            Ok(routes) => routes,
+            Err(problems) => {
+                for problem in problems {
+                    let path = if problem.path.is_empty() {
+                        path.to_owned()
+                    } else {
+                        format!("{path}.{}", problem.path)
+                    };
+                    self.problem(path, problem.message);
+                }
+                return None;
+            }
+        };
+        for entry in routes.iter() {
+            let mut path = format!("{path}.routes.{}", entry.name);
+            if desired["routes"][&*entry.name].is_object() {
+                path.push_str(".route");
+            }
+            if !entry.route.can_match() {
+                self.problem(
+                    &path,
+                    format!("no message ever comes from the source of {:?}", entry.route.text()),
+                );
+            }
+            let source = entry.route.source_module();
+            if let Some(source) =
+                source.filter(|source| !names(modules, |name| name.eq_ignore_ascii_case(source)))
+            {
+                self.problem(
+                    &path,
+                    format!("comes from a module that is not there: {source:?}{}", list(modules)),
+                );
+            }
+            if let Sink::Input { module, .. } = entry.route.sink()
+                && !names(modules, |name| name == &**module)
+            {
+                self.problem(
+                    &path,
+                    format!("leads to a module that is not there: {module:?}{}", list(modules)),
+                );
+            }
+        }
+        Some(routes)
+    }
+
+    /// The modules' own desired properties, and that each section has its module.
+    fn sections(&mut self, path: &str, sections: &Map<String, Value>, modules: &[ModuleSpec]) {
+        for (name, section) in sections.iter().filter(|(name, _)| !name.starts_with('$')) {
+            let path = format!("{path}.{name}");
+            if !names(modules, |module| module == name) {
+                self.problem(&path, format!("is no module of $edgeAgent{}", list(modules)));
+            }
+            if let Some((path, desired)) = self.desired_in(&path, section)
+                && let Err(refused) = Section::check(desired)
+            {
+                self.problem(path, refused.to_string());
+            }
+        }
+        for name in sections.keys().filter(|name| name.starts_with('$')) {
+            if !["$edgeAgent", "$edgeHub"].contains(&name.as_str()) {
+                self.problem(
+                    format!("{path}.{name}"),
+                    "is no module: only $edgeAgent and $edgeHub begin with a `$`",
+                );
+            }
+        }
+    }
+}
+
+fn names(modules: &[ModuleSpec], is: impl Fn(&str) -> bool) -> bool {
+    modules.iter().any(|module| !module.system && is(&module.name))
+}
+
+fn list(modules: &[ModuleSpec]) -> String {
+    let names: Vec<&str> = modules.iter().filter(|it| !it.system).map(|it| it.name.as_str()).collect();
+    if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) }
+}
+
+/// Where the modules' sections are: today's name, an older tool's, or a layered deployment's.
+fn content_of(json: &mut Value) -> Option<(&'static str, Value)> {
+    for (path, pointer) in [
+        ("modulesContent", "/modulesContent"),
+        ("moduleContent", "/moduleContent"),
+        ("content.modulesContent", "/content/modulesContent"),
+    ] {
+        if let Some(content) = json.pointer_mut(pointer) {
+            return Some((path, content.take()));
+        }
+    }
+    None
 }

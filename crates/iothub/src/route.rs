@@ -40,7 +40,7 @@ use crate::message::Message;
 /// The most characters a route may have: what one string in a twin may hold.
 pub const ROUTE_CHARS_MAX: usize = 4096;
 /// How deep parentheses, calls and signs may nest in a condition.
-pub const ROUTE_DEPTH_MAX: usize = 32;
+pub const ROUTE_DEPTH_MAX: usize = 64;
 /// How many operands a condition may have; bounds the work for one message and the height of the tree.
 pub const ROUTE_OPERANDS_MAX: usize = 256;
 

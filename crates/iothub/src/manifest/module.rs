@@ -1,0 +1,210 @@
+//! The modules that `$edgeAgent` is told of.
+
+use serde_json::{Map, Value};
+
+use super::MODULES_MAX;
+use super::check::{Check, kind};
+use crate::Identity;
+
+/// The most pieces of a `createOptions` that was too long for one string of a twin.
+const CREATE_OPTIONS_PIECES_MAX: usize = 100;
+
+/// A module as `$edgeAgent` is told of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModuleSpec {
+    /// The module's id; of a system module `edgeAgent` or `edgeHub`.
+    pub name: String,
+    /// The image, with variables filled in; `${MODULES.sensor}` and the like are kept for whoever builds images.
+    pub image: String,
+    /// The environment: names and values, in the order of the text.
+    pub env: Vec<(String, String)>,
+    /// What docker is to be told; an empty object if nothing.
+    pub create_options: Value,
+    /// Whether it is to run; `status` `stopped` says no.
+    pub running: bool,
+    /// Whether this is `edgeAgent` or `edgeHub`.
+    pub system: bool,
+}
+
+const STATUSES: [&str; 2] = ["running", "stopped"];
+const RESTART_POLICIES: [&str; 4] = ["never", "on-failure", "on-unhealthy", "always"];
+const PULL_POLICIES: [&str; 2] = ["on-create", "never"];
+
+impl Check {
+    /// Reads the desired properties of `$edgeAgent`; modules that are wrong are left out.
+    pub(super) fn modules(&mut self, path: &str, agent: &Value) -> Vec<ModuleSpec> {
+        let Some(agent) = self.object(path, agent) else { return Vec::new() };
+        let version = self.required(path, agent, "schemaVersion", "\"1.1\"");
+        self.schema_version(path, version);
+        if let Some(runtime) = self.member(path, agent, "runtime") {
+            self.docker(&format!("{path}.runtime"), runtime);
+        }
+        let mut modules = Vec::new();
+        if let Some(system) = self.member(path, agent, "systemModules") {
+            let path = format!("{path}.systemModules");
+            for name in ["edgeAgent", "edgeHub"] {
+                if let Some(module) = self.member(&path, system, name) {
+                    modules.extend(self.module(&path, name, module, true));
+                }
+            }
+            for name in system.keys().filter(|name| !["edgeAgent", "edgeHub"].contains(&name.as_str())) {
+                self.problem(
+                    format!("{path}.{name}"),
+                    "is no system module; those are edgeAgent and edgeHub",
+                );
+            }
+        }
+        if let Some(own) = self.member(path, agent, "modules") {
+            self.own_modules(&format!("{path}.modules"), own, &mut modules);
+        }
+        modules
+    }
+
+    fn schema_version(&mut self, path: &str, version: Option<&str>) {
+        let known = ["1.0", "1.1", "1.0.0", "1.1.0"];
+        if let Some(version) = version.filter(|version| !known.contains(version)) {
+            self.problem(
+                format!("{path}.schemaVersion"),
+                format!("wants \"1.0\" or \"1.1\", not {version:?}"),
+            );
+        }
+    }
+
+    fn docker(&mut self, path: &str, object: &Map<String, Value>) {
+        let given = self.required(path, object, "type", "\"docker\"");
+        self.one_of(path, "type", given, &["docker"]);
+    }
+
+    fn own_modules(&mut self, path: &str, own: &Map<String, Value>, modules: &mut Vec<ModuleSpec>) {
+        if own.len() > MODULES_MAX {
+            self.problem(path, format!("holds {} modules, more than {MODULES_MAX}", own.len()));
+            return;
+        }
+        for (name, module) in own {
+            let path_of_module = format!("{path}.{name}");
+            if name.starts_with('$') {
+                self.problem(&path_of_module, "a module's name does not begin with a `$`");
+            } else if let Err(refused) = Identity::module("device", name) {
+                self.problem(&path_of_module, refused.to_string());
+            }
+            if let Some(module) = self.object(&path_of_module, module) {
+                modules.extend(self.module(path, name, module, false));
+            }
+        }
+    }
+
+    fn module(
+        &mut self,
+        path: &str,
+        name: &str,
+        module: &Map<String, Value>,
+        system: bool,
+    ) -> Option<ModuleSpec> {
+        let path = format!("{path}.{name}");
+        self.docker(&path, module);
+        let status = if system {
+            self.optional(&path, module, "status")
+        } else {
+            self.required(&path, module, "status", "\"running\" or \"stopped\"")
+        };
+        self.one_of(&path, "status", status, &STATUSES);
+        let restart = self.optional(&path, module, "restartPolicy");
+        self.one_of(&path, "restartPolicy", restart, &RESTART_POLICIES);
+        let pull = self.optional(&path, module, "imagePullPolicy");
+        self.one_of(&path, "imagePullPolicy", pull, &PULL_POLICIES);
+        self.optional(&path, module, "version");
+        self.startup_order(&path, module);
+        let env = self.env(&path, module);
+        let settings = self.member(&path, module, "settings")?;
+        let path = format!("{path}.settings");
+        let create_options = self.create_options(&path, settings);
+        let image = self.required(&path, settings, "image", "an image: \"registry/name:tag\"")?;
+        if image.trim() != image || image.contains(' ') {
+            self.problem(
+                format!("{path}.image"),
+                format!("{image:?} holds a blank; an image is \"registry/name:tag\""),
+            );
+        }
+        Some(ModuleSpec {
+            name: name.to_owned(),
+            image: image.to_owned(),
+            env,
+            create_options,
+            running: status != Some("stopped"),
+            system,
+        })
+    }
+
+    fn startup_order(&mut self, path: &str, module: &Map<String, Value>) {
+        let order = module.get("startupOrder").filter(|order| !order.is_null());
+        let wrong = |order: &&Value| order.as_u64().is_none_or(|order| u32::try_from(order).is_err());
+        if let Some(order) = order.filter(wrong) {
+            self.problem(
+                format!("{path}.startupOrder"),
+                format!("wants a whole number, 0 or more, not {order}"),
+            );
+        }
+    }
+
+    fn env(&mut self, path: &str, module: &Map<String, Value>) -> Vec<(String, String)> {
+        let Some(env) = module.get("env").filter(|env| !env.is_null()) else { return Vec::new() };
+        let path = format!("{path}.env");
+        let Some(env) = self.object(&path, env) else { return Vec::new() };
+        let mut variables = Vec::new();
+        for (name, variable) in env {
+            let path = format!("{path}.{name}");
+            if name.is_empty() || name.contains(['=', '\0']) {
+                self.problem(&path, "a variable's name is not empty and holds no `=`");
+            }
+            if name.starts_with("IOTEDGE_") {
+                self.problem(&path, "is set by IoT Edge itself, which refuses a module that sets it again");
+            }
+            match variable.get("value") {
+                Some(Value::String(value)) => variables.push((name.clone(), value.clone())),
+                Some(Value::Null) => variables.push((name.clone(), String::new())),
+                Some(other) => {
+                    let why = format!("wants a string, not {}; put it in quotes", kind(other));
+                    self.problem(format!("{path}.value"), why);
+                }
+                None => self.problem(path, "wants an object: {\"value\": \"…\"}"),
+            }
+        }
+        variables
+    }
+
+    /// `createOptions` as an object, or as a string of JSON, which may go on in `createOptions01`, `createOptions02`.
+    fn create_options(&mut self, path: &str, settings: &Map<String, Value>) -> Value {
+        let nothing = || Value::Object(Map::new());
+        let path = format!("{path}.createOptions");
+        let Some(first) = settings.get("createOptions").filter(|it| !it.is_null()) else { return nothing() };
+        if first.is_object() {
+            return first.clone();
+        }
+        let Some(first) = first.as_str() else {
+            self.problem(path, format!("wants an object, or a string that holds one, not {}", kind(first)));
+            return nothing();
+        };
+        let mut text = first.to_owned();
+        for number in 1..CREATE_OPTIONS_PIECES_MAX {
+            let Some(piece) = settings.get(&format!("createOptions{number:02}")).and_then(Value::as_str)
+            else {
+                break;
+            };
+            text.push_str(piece);
+        }
+        if text.trim().is_empty() || text.trim() == "null" {
+            return nothing();
+        }
+        match serde_json::from_str::<Value>(&text) {
+            Ok(options) if options.is_object() => options,
+            Ok(other) => {
+                self.problem(path, format!("the string holds {}, and is to hold an object", kind(&other)));
+                nothing()
+            }
+            Err(error) => {
+                self.problem(path, format!("the string is no JSON: {error}"));
+                nothing()
+            }
+        }
+    }
+}
