@@ -8,9 +8,11 @@ mod certificate;
 mod chain;
 mod renewal;
 
-pub use authority::{Authority, Issued, Validity};
+pub use authority::{Authority, Issued, NAMES_MAX, Validity};
 pub use certificate::{
-    PkiError, PublicKey, certificates, common_name, not_after, public_key, thumbprint, thumbprint_sha256,
+    CERTIFICATES_MAX, PkiError, PublicKey, certificates, common_name, not_after, public_key, thumbprint,
+    thumbprint_sha256,
 };
-pub use chain::chain_trusted;
+pub(crate) use chain::chain_issued_by;
+pub use chain::{CHAIN_MAX, chain_trusted};
 pub use renewal::{Renewal, renewal};
