@@ -24,7 +24,7 @@ use std::time::Instant;
 
 pub use chance::Chance;
 pub use clock::{Clock, RealClock};
-pub use disk::{AlreadyLocked, Disk, File, Lock, MemoryDisk, RealDisk};
+pub use disk::{AlreadyLocked, Disk, File, Lock, MemoryDisk, RealDisk, WHOLE_FILE_BYTES_MAX};
 pub use drive::{Ended, Flow, Pilot, TRANSMIT_BYTES_MAX, WRITE_STALL, drive};
 pub use env::{Env, WiringError};
 pub use network::{BoxFuture, BoxListener, BoxStream, Listener, Network, Peer, RealNetwork, Stream};

@@ -1,7 +1,21 @@
 //! TLS 1.2 and 1.3 over any stream, with ring.
 
-use crate::{BoxStream, Host};
-use std::io;
+mod client;
+mod explain;
+mod server;
+mod verifier;
+
+pub use client::{ClientIdentity, ClientTls};
+pub use server::{ClientCertificates, PeerCertificate, ServerTls};
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+/// How long a handshake may take, either end.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is wrong with a certificate, a key or a list of roots that TLS is to use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,72 +27,26 @@ pub struct TlsError {
     pub why: String,
 }
 
-/// Whether a server asks its clients for a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientCertificates {
-    /// It does not.
-    No,
-    /// It does, and takes none as well. Any certificate (X.509 version 1 too) whose key the client proves to hold
-    /// passes the handshake; whether it is anybody's is judged by the caller.
-    Asked,
-}
-
-/// A client's certificate and key, PEM. `Debug` shows no key.
-#[derive(Clone)]
-pub struct ClientIdentity {
-    /// The certificate, and those above it.
-    pub chain_pem: String,
-    /// Its private key.
-    pub key_pem: String,
-}
-
-/// The certificates that a client showed, DER, its own first. It has proved to hold the first one's key, and
-/// nothing else has been judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerCertificate {
-    /// At least one.
-    pub chain: Vec<Vec<u8>>,
-}
-
-impl PeerCertificate {
-    /// The client's own.
-    pub fn leaf(&self) -> &[u8] {
-        &self.chain[0]
+impl TlsError {
+    fn new(what: &str, why: impl ToString) -> Self {
+        Self { what: what.to_owned(), why: why.to_string() }
     }
 }
 
-/// A server's end. Cheap to clone.
-#[derive(Clone)]
-pub struct ServerTls {}
-
-impl ServerTls {
-    /// With this certificate (and those above it) and key, PEM.
-    pub fn new(_chain_pem: &str, _key_pem: &str, _clients: ClientCertificates) -> Result<Self, TlsError> {
-        unimplemented!()
-    }
-
-    /// Greets a client, within ten seconds.
-    pub async fn accept(&self, _stream: BoxStream) -> io::Result<(BoxStream, Option<PeerCertificate>)> {
-        unimplemented!()
-    }
+/// Ring, handed over explicitly: no process-wide default that another crate could set first.
+fn provider() -> Arc<CryptoProvider> {
+    static RING: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+    RING.clone()
 }
 
-/// A client's end. Cheap to clone.
-#[derive(Clone)]
-pub struct ClientTls {}
+fn read_chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = isotherm_pki::certificates(pem).map_err(|why| TlsError::new("the certificate", why))?;
+    Ok(chain.into_iter().map(CertificateDer::from).collect())
+}
 
-impl ClientTls {
-    /// Trusts `roots_pem` and nothing else; without it, the file that `SSL_CERT_FILE` names, or the system's.
-    pub fn new(
-        _host: &Host,
-        _roots_pem: Option<&str>,
-        _identity: Option<&ClientIdentity>,
-    ) -> Result<Self, TlsError> {
-        unimplemented!()
-    }
-
-    /// Greets the server of this name (or address), within ten seconds.
-    pub async fn connect(&self, _stream: BoxStream, _server_name: &str) -> io::Result<BoxStream> {
-        unimplemented!()
-    }
+fn read_key(pem: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
+        TlsError::new("the key", "no private key in PEM ('-----BEGIN PRIVATE KEY-----'), without a password")
+    })
 }
