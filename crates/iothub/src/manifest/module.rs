@@ -26,12 +26,27 @@ pub struct ModuleSpec {
     pub system: bool,
 }
 
+impl ModuleSpec {
+    fn named(name: &str, system: bool) -> Self {
+        let create_options = Value::Object(Map::new());
+        Self {
+            name: name.to_owned(),
+            image: String::new(),
+            env: Vec::new(),
+            create_options,
+            running: true,
+            system,
+        }
+    }
+}
+
 const STATUSES: [&str; 2] = ["running", "stopped"];
 const RESTART_POLICIES: [&str; 4] = ["never", "on-failure", "on-unhealthy", "always"];
 const PULL_POLICIES: [&str; 2] = ["on-create", "never"];
 
 impl Check {
-    /// Reads the desired properties of `$edgeAgent`; modules that are wrong are left out.
+    /// Reads the desired properties of `$edgeAgent`. A module that is wrong is in the list all the same, so that
+    /// its routes are not called wrong too.
     pub(super) fn modules(&mut self, path: &str, agent: &Value) -> Vec<ModuleSpec> {
         let Some(agent) = self.object(path, agent) else { return Vec::new() };
         let version = self.required(path, agent, "schemaVersion", "\"1.1\"");
@@ -44,7 +59,7 @@ impl Check {
             let path = format!("{path}.systemModules");
             for name in ["edgeAgent", "edgeHub"] {
                 if let Some(module) = self.member(&path, system, name) {
-                    modules.extend(self.module(&path, name, module, true));
+                    modules.push(self.module(&path, name, module, true));
                 }
             }
             for name in system.keys().filter(|name| !["edgeAgent", "edgeHub"].contains(&name.as_str())) {
@@ -87,19 +102,14 @@ impl Check {
             } else if let Err(refused) = Identity::module("device", name) {
                 self.problem(&path_of_module, refused.to_string());
             }
-            if let Some(module) = self.object(&path_of_module, module) {
-                modules.extend(self.module(path, name, module, false));
+            match self.object(&path_of_module, module) {
+                Some(module) => modules.push(self.module(path, name, module, false)),
+                None => modules.push(ModuleSpec::named(name, false)),
             }
         }
     }
 
-    fn module(
-        &mut self,
-        path: &str,
-        name: &str,
-        module: &Map<String, Value>,
-        system: bool,
-    ) -> Option<ModuleSpec> {
+    fn module(&mut self, path: &str, name: &str, module: &Map<String, Value>, system: bool) -> ModuleSpec {
         let path = format!("{path}.{name}");
         self.docker(&path, module);
         let status = if system {
@@ -114,25 +124,24 @@ impl Check {
         self.one_of(&path, "imagePullPolicy", pull, &PULL_POLICIES);
         self.optional(&path, module, "version");
         self.startup_order(&path, module);
-        let env = self.env(&path, module);
-        let settings = self.member(&path, module, "settings")?;
-        let path = format!("{path}.settings");
-        let create_options = self.create_options(&path, settings);
-        let image = self.required(&path, settings, "image", "an image: \"registry/name:tag\"")?;
-        if image.trim() != image || image.contains(' ') {
-            self.problem(
-                format!("{path}.image"),
-                format!("{image:?} holds a blank; an image is \"registry/name:tag\""),
-            );
+        let mut spec = ModuleSpec { running: status != Some("stopped"), ..ModuleSpec::named(name, system) };
+        spec.env = self.env(&path, module);
+        if let Some(settings) = self.member(&path, module, "settings") {
+            let path = format!("{path}.settings");
+            spec.create_options = self.create_options(&path, settings);
+            spec.image = self.image(&path, settings);
         }
-        Some(ModuleSpec {
-            name: name.to_owned(),
-            image: image.to_owned(),
-            env,
-            create_options,
-            running: status != Some("stopped"),
-            system,
-        })
+        spec
+    }
+
+    fn image(&mut self, path: &str, settings: &Map<String, Value>) -> String {
+        let image =
+            self.required(path, settings, "image", "an image: \"registry/name:tag\"").unwrap_or_default();
+        if image.contains(char::is_whitespace) {
+            let why = format!("{image:?} holds a blank; an image is \"registry/name:tag\"");
+            self.problem(format!("{path}.image"), why);
+        }
+        image.to_owned()
     }
 
     fn startup_order(&mut self, path: &str, module: &Map<String, Value>) {
