@@ -1,0 +1,145 @@
+//! The way to the disk: one write, one sync, and nothing is believed before the sync came back.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use isotherm_host::{Disk, File};
+
+use crate::{
+    record::{self, Kind, MAGIC},
+    state::Plan,
+};
+
+/// Chunks are gathered into one write of about this many bytes.
+const WRITE_BYTES: usize = 256 << 10;
+/// A larger buffer than this is not kept between commits.
+const IDLE_BYTES: usize = 16 << 10;
+
+/// The name of a segment's file.
+pub(crate) fn file_of(dir: &Path, id: u64) -> PathBuf {
+    dir.join(format!("{id:016x}.log"))
+}
+
+/// The number in a segment file's name; `None` for any other file.
+pub(crate) fn id_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// Writes to the last segment. Whoever commits holds it.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// The last segment's file and number, once there is something to write.
+    file: Option<(u64, Box<dyn File>)>,
+    /// The last write may have left something behind the synced length.
+    dirty: bool,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
+        Self { disk, dir, file: None, dirty: false, buffer: Vec::new() }
+    }
+
+    /// Brings a plan to disk, and says how long its segment is then. After an error the segment is as it was: what was
+    /// written of the plan is cut off, now or before the next write.
+    pub(crate) fn write(&mut self, plan: &Plan) -> io::Result<u64> {
+        let length = plan.segment.bytes;
+        let new = self.ready(plan)?;
+        self.dirty = true;
+        let result = self.write_at(length, plan).and_then(|end| {
+            if new {
+                self.disk.sync_dir(&self.dir)?;
+            }
+            Ok(end)
+        });
+        self.dirty = result.is_err() && self.cut(length).is_err();
+        if result.is_err() && new {
+            self.file = None;
+        }
+        if self.buffer.capacity() > IDLE_BYTES {
+            self.buffer = Vec::new();
+        }
+        result
+    }
+
+    /// Opens the plan's file, and says whether its name is new in the folder.
+    fn ready(&mut self, plan: &Plan) -> io::Result<bool> {
+        let open = self.file.as_ref().is_some_and(|(id, _)| *id == plan.segment.id);
+        let new = !open && plan.segment.bytes == 0;
+        if !open {
+            let path = file_of(&self.dir, plan.segment.id);
+            self.file = Some((plan.segment.id, self.disk.open(&path, true)?));
+            self.dirty = true; // an earlier attempt may have left something
+        }
+        if self.dirty {
+            self.cut(plan.segment.bytes)?;
+            self.dirty = false;
+        }
+        Ok(new)
+    }
+
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |(_, file)| file.set_len(length))
+    }
+
+    fn write_at(&mut self, length: u64, plan: &Plan) -> io::Result<u64> {
+        let (_, file) = self.file.as_ref().expect("`ready` has opened it");
+        let mut out = Gather { file: file.as_ref(), buffer: &mut self.buffer, at: length };
+        out.buffer.clear();
+        if length == 0 {
+            out.buffer.extend_from_slice(&MAGIC);
+            record::write(out.buffer, Kind::Base, plan.segment.base, |_| ());
+        }
+        record::write(out.buffer, Kind::Mark, plan.first, |_| ());
+        if let Some(note) = &plan.carried {
+            record::write(out.buffer, Kind::Note, plan.segment.base, |into| into.extend_from_slice(note));
+        }
+        for chunk in &plan.chunks {
+            out.add(&chunk.bytes)?;
+        }
+        if let Some(note) = &plan.note {
+            record::write(out.buffer, Kind::Note, plan.end, |into| into.extend_from_slice(note));
+        }
+        out.flush()?;
+        let end = out.at;
+        file.sync()?;
+        Ok(end)
+    }
+}
+
+/// Makes few writes out of many pieces.
+struct Gather<'a> {
+    file: &'a dyn File,
+    buffer: &'a mut Vec<u8>,
+    at: u64,
+}
+
+impl Gather<'_> {
+    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.buffer.len() + bytes.len() > WRITE_BYTES {
+            self.flush()?;
+        }
+        if bytes.len() >= WRITE_BYTES {
+            self.file.write_at(self.at, bytes)?; // large enough to go as it is
+            self.at += bytes.len() as u64;
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.file.write_at(self.at, self.buffer)?;
+            self.at += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+}
