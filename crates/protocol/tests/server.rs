@@ -347,6 +347,20 @@ fn a_client_nobody_listens_to_is_not_silent() {
 }
 
 #[test]
+fn a_client_that_was_told_to_wait_is_not_silent() {
+    let mut bench = Bench::with(Limits { unacknowledged_max: 1, ..Limits::default() });
+    bench.says(CONNECT).unwrap();
+    bench.asks(ServerCommand::Accept { session_present: false });
+    bench.says(b"\x32\x05\x00\x01t\x00\x01").unwrap();
+    bench.events();
+    bench.at(seconds(1_000));
+    assert_eq!(bench.events(), []);
+    bench.asks(ServerCommand::Acknowledge { packet_id: 1 });
+    bench.at(seconds(1_090));
+    assert_eq!(bench.events(), [ServerEvent::Lapsed(Fault::KeepAlive)]);
+}
+
+#[test]
 fn no_keep_alive_runs_while_the_hub_makes_up_its_mind() {
     let mut bench = Bench::new();
     bench.says(CONNECT).unwrap();
@@ -362,7 +376,7 @@ fn after_goodbye_nothing_counts() {
     let mut bench = Bench::open(60);
     bench.says(b"\xe0\x00\x30\x03\x00\x01t\xff\xff").unwrap();
     assert_eq!(bench.events(), [ServerEvent::Disconnected]);
-    assert!(bench.server.is_over());
+    assert!(bench.server.is_over() && bench.inbox.is_empty());
     assert_eq!(bench.server.poll_timeout(), None);
 }
 

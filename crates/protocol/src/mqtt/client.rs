@@ -12,23 +12,21 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::{self, QoS, v4};
 
-use super::codec::{FILTERS_MAX, PACKET_BYTES_MAX};
+use super::codec::PACKET_BYTES_MAX;
 use super::{ConnectCode, Fault, Qos, Text};
 use crate::transmit::Transmit;
-use crate::window::PACKET_ID_MAX;
 use crate::{Malformed, Session, Window};
 
+mod pending;
 mod say;
 
+use pending::Pending;
 pub use say::{ClientCommand, ClientEvent, ConnectOptions, LastWill};
 
 /// How long the server may take to answer CONNECT. A hub that authorises by asking elsewhere is given its time.
 const CONNACK_WITHIN: Duration = Duration::from_secs(30);
 /// How long the server may take to answer PINGREQ; half the keep-alive where that is shorter.
 const PINGRESP_WITHIN: Duration = Duration::from_secs(30);
-/// SUBSCRIBE and UNSUBSCRIBE that wait for their answer at once.
-const PENDING_MAX: usize = 64;
-
 /// The client's end of one connection.
 #[derive(Debug)]
 pub struct ClientSession {
@@ -36,8 +34,7 @@ pub struct ClientSession {
     events: VecDeque<ClientEvent>,
     transmit: Transmit,
     window: Window,
-    pending: VecDeque<(u16, Pending)>,
-    last_pending: u16,
+    pending: Pending,
     keep_alive: Duration,
     sent: Instant,
     heard: Instant,
@@ -53,12 +50,6 @@ enum Stage {
     Over,
 }
 
-#[derive(Debug)]
-enum Pending {
-    Subscribe(Vec<(String, Qos)>),
-    Unsubscribe(Vec<String>),
-}
-
 impl ClientSession {
     /// A stream was opened at `now`; CONNECT is the first thing that goes out.
     ///
@@ -71,8 +62,7 @@ impl ClientSession {
             events: VecDeque::new(),
             transmit: Transmit::default(),
             window: Window::new(options.window),
-            pending: VecDeque::new(),
-            last_pending: PACKET_ID_MAX,
+            pending: Pending::default(),
             keep_alive: Duration::from_secs(keep_alive.into()),
             sent: now,
             heard: now,
@@ -80,7 +70,7 @@ impl ClientSession {
             timeout: Some(now + CONNACK_WITHIN),
         };
         // The library patches the flags in at a place it counts from the start of the buffer, so the buffer is empty.
-        session.write(now, &v4::Packet::Connect(connect(options, keep_alive)));
+        session.write(now, &v4::Packet::Connect(options.into_packet(keep_alive)));
         session
     }
 
@@ -138,12 +128,8 @@ impl ClientSession {
                     self.events.push_back(ClientEvent::Acknowledged { token });
                 }
             }
-            (_, v4::Packet::SubAck(answer)) => self.subscribed(&answer),
-            (_, v4::Packet::UnsubAck(answer)) => {
-                if let Some(Pending::Unsubscribe(filters)) = self.take_pending(answer.pkid) {
-                    self.events.push_back(ClientEvent::Unsubscribed { filters });
-                }
-            }
+            (_, v4::Packet::SubAck(answer)) => self.events.extend(self.pending.subscribed(&answer)),
+            (_, v4::Packet::UnsubAck(answer)) => self.events.extend(self.pending.unsubscribed(&answer)),
             (_, v4::Packet::PingResp) => self.rest(),
             (_, v4::Packet::ConnAck(_)) => return Err(Fault::SecondConnect),
             (_, v4::Packet::PubRec(_) | v4::Packet::PubRel(_) | v4::Packet::PubComp(_)) => {
@@ -179,23 +165,6 @@ impl ClientSession {
         Ok(())
     }
 
-    fn subscribed(&mut self, answer: &v4::SubAck) {
-        let Some(Pending::Subscribe(filters)) = self.take_pending(answer.pkid) else { return };
-        let granted = answer.return_codes.iter().map(|code| match code {
-            v4::SubscribeReasonCode::Success(QoS::AtMostOnce) => Some(Qos::AtMostOnce),
-            v4::SubscribeReasonCode::Success(_) => Some(Qos::AtLeastOnce),
-            v4::SubscribeReasonCode::Failure => None,
-        });
-        let granted = granted.chain(std::iter::repeat(None)); // too short an answer grants nothing further
-        let filters = filters.into_iter().zip(granted).map(|((filter, _), qos)| (filter, qos)).collect();
-        self.events.push_back(ClientEvent::Subscribed { filters });
-    }
-
-    fn take_pending(&mut self, packet_id: u16) -> Option<Pending> {
-        let at = self.pending.iter().position(|(id, _)| *id == packet_id)?;
-        self.pending.remove(at).map(|(_, pending)| pending)
-    }
-
     fn publish(&mut self, now: Instant, token: u64, topic: String, payload: Bytes, qos: Qos) {
         // The library would write the length modulo 65,536 and the server would read nonsense from there on.
         assert!(
@@ -211,41 +180,6 @@ impl ClientSession {
         self.write(now, &v4::Packet::Publish(v4::Publish { dup, qos, retain, topic, pkid, payload }));
     }
 
-    fn subscribe(&mut self, now: Instant, filters: Vec<(String, Qos)>) {
-        let wanted = filters.iter().map(|(filter, qos)| {
-            let qos = if *qos == Qos::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-            v4::SubscribeFilter::new(filter.clone(), qos)
-        });
-        let mut packet = v4::Subscribe::new_many(wanted);
-        packet.pkid = self.await_answer(Pending::Subscribe(filters));
-        self.write(now, &v4::Packet::Subscribe(packet));
-    }
-
-    fn unsubscribe(&mut self, now: Instant, filters: Vec<String>) {
-        let topics = filters.clone();
-        let pkid = self.await_answer(Pending::Unsubscribe(filters));
-        self.write(now, &v4::Packet::Unsubscribe(v4::Unsubscribe { pkid, topics }));
-    }
-
-    /// Identifiers above those of messages, so that the two never meet.
-    fn await_answer(&mut self, pending: Pending) -> u16 {
-        assert!(
-            self.pending.len() < PENDING_MAX,
-            "there are five feeds to subscribe to, not {PENDING_MAX} at once"
-        );
-        let filters = match &pending {
-            Pending::Subscribe(filters) => filters.len(),
-            Pending::Unsubscribe(filters) => filters.len(),
-        };
-        assert!(
-            (1..=FILTERS_MAX).contains(&filters),
-            "one to {FILTERS_MAX} filters in a packet, not {filters}"
-        );
-        self.last_pending = self.last_pending.checked_add(1).unwrap_or(PACKET_ID_MAX + 1);
-        self.pending.push_back((self.last_pending, pending));
-        self.last_pending
-    }
-
     fn write(&mut self, now: Instant, packet: &v4::Packet) {
         self.sent = now;
         packet
@@ -258,7 +192,7 @@ impl ClientSession {
         self.keep_alive * 3 / 4
     }
 
-    fn keep_alive(&mut self, now: Instant) {
+    fn stay_alive(&mut self, now: Instant) {
         if let Some(pinged) = self.pinged {
             let due = pinged + PINGRESP_WITHIN.min(self.keep_alive / 2);
             match due <= now {
@@ -313,8 +247,14 @@ impl Session for ClientSession {
             ClientCommand::Publish { token, topic, payload, qos } => {
                 self.publish(now, token, topic, payload, qos)
             }
-            ClientCommand::Subscribe { filters } => self.subscribe(now, filters),
-            ClientCommand::Unsubscribe { filters } => self.unsubscribe(now, filters),
+            ClientCommand::Subscribe { filters } => {
+                let packet = self.pending.subscribe(filters);
+                self.write(now, &v4::Packet::Subscribe(packet));
+            }
+            ClientCommand::Unsubscribe { filters } => {
+                let packet = self.pending.unsubscribe(filters);
+                self.write(now, &v4::Packet::Unsubscribe(packet));
+            }
             ClientCommand::Acknowledge { packet_id } => {
                 self.write(now, &v4::Packet::PubAck(v4::PubAck::new(packet_id)));
             }
@@ -332,7 +272,7 @@ impl Session for ClientSession {
         }
         match self.stage {
             Stage::Connecting => self.end(ClientEvent::Closed(Fault::ConnackLate)),
-            Stage::Open => self.keep_alive(now),
+            Stage::Open => self.stay_alive(now),
             Stage::Over => {}
         }
     }
@@ -348,29 +288,5 @@ impl Session for ClientSession {
     /// Moves only when it fires, not with every packet.
     fn poll_timeout(&self) -> Option<Instant> {
         self.timeout
-    }
-}
-
-fn connect(options: ConnectOptions, keep_alive: u16) -> v4::Connect {
-    let strings =
-        [&options.client_id, &options.user_name, options.password.as_ref().unwrap_or(&options.client_id)];
-    let fits = strings.iter().all(|string| string.len() <= Text::BYTES_MAX);
-    assert!(fits, "client id, user name and password have at most 65,535 bytes each");
-    let last_will = options.will.map(|will| v4::LastWill {
-        topic: will.topic,
-        message: will.payload,
-        qos: if will.qos == Qos::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce },
-        retain: will.retain,
-    });
-    // Without a user name there may be no password `[MQTT-3.1.2-22]`; the library would send it all the same.
-    let login = (!options.user_name.is_empty())
-        .then(|| v4::Login::new(options.user_name, options.password.unwrap_or_default()));
-    v4::Connect {
-        protocol: mqttbytes::Protocol::V4,
-        keep_alive,
-        client_id: options.client_id,
-        clean_session: options.clean,
-        last_will,
-        login,
     }
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rumqttc::mqttbytes::{Protocol, QoS, v4};
 
-use crate::mqtt::{ConnectCode, Fault, Qos};
+use crate::mqtt::{ConnectCode, Fault, Qos, Text};
 
 /// Who connects, and how.
 #[derive(Clone)]
@@ -49,6 +50,25 @@ impl Default for ConnectOptions {
             will: None,
             window: 1_024,
         }
+    }
+}
+
+impl ConnectOptions {
+    pub(super) fn into_packet(self, keep_alive: u16) -> v4::Connect {
+        let password = self.password.unwrap_or_default();
+        let fits =
+            [&self.client_id, &self.user_name, &password].iter().all(|text| text.len() <= Text::BYTES_MAX);
+        assert!(fits, "client id, user name and password have at most 65,535 bytes each");
+        let last_will = self.will.map(|will| v4::LastWill {
+            topic: will.topic,
+            message: will.payload,
+            qos: if will.qos == Qos::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+            retain: will.retain,
+        });
+        // Without a user name there may be no password `[MQTT-3.1.2-22]`; the library would send it all the same.
+        let login = (!self.user_name.is_empty()).then(|| v4::Login::new(self.user_name, password));
+        let (protocol, client_id, clean_session) = (Protocol::V4, self.client_id, self.clean);
+        v4::Connect { protocol, keep_alive, client_id, clean_session, last_will, login }
     }
 }
 
