@@ -63,9 +63,18 @@ impl Identity {
 
     /// `devices/edge` or `devices/edge/modules/filter`: how topics and tokens name it.
     pub fn path(&self) -> String {
-        match self.module_id() {
-            None => format!("devices/{}", self.device_id()),
-            Some(module) => format!("devices/{}/modules/{module}", self.device_id()),
+        let mut path = String::new();
+        self.push_path(&mut path);
+        path
+    }
+
+    /// Appends [`Identity::path`].
+    pub(crate) fn push_path(&self, into: &mut String) {
+        into.push_str("devices/");
+        into.push_str(self.device_id());
+        if let Some(module) = self.module_id() {
+            into.push_str("/modules/");
+            into.push_str(module);
         }
     }
 

@@ -8,12 +8,26 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// [`is_unreserved`] as a table: topics are written for every message.
+const UNRESERVED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_unreserved(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+/// What a scratch space begins with, in bytes: most names and values fit, so it grows once.
+const SCRATCH_BYTES: usize = 64;
+
 /// Appends `text` with everything but unreserved characters as `%XX`, upper-case digits.
 pub(crate) fn encode_into(into: &mut String, text: &str) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut kept = 0;
     for (at, byte) in text.bytes().enumerate() {
-        if is_unreserved(byte) {
+        if UNRESERVED[usize::from(byte)] {
             continue;
         }
         // A byte in the middle of a character is never unreserved, so both ends of what is kept are boundaries
@@ -21,9 +35,7 @@ pub(crate) fn encode_into(into: &mut String, text: &str) {
         if kept < at {
             into.push_str(&text[kept..at]);
         }
-        into.push('%');
-        into.push(DIGITS[usize::from(byte >> 4)] as char);
-        into.push(DIGITS[usize::from(byte & 15)] as char);
+        into.extend(['%', DIGITS[usize::from(byte >> 4)] as char, DIGITS[usize::from(byte & 15)] as char]);
         kept = at + 1;
     }
     if kept < text.len() {
@@ -44,19 +56,16 @@ pub(crate) fn decode<'a>(text: &'a str, scratch: &'a mut Vec<u8>) -> Result<&'a 
         return Ok(text);
     }
     scratch.clear();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        if byte != b'%' {
-            scratch.push(byte);
-            rest = after;
-            continue;
-        }
-        let (Some(high), Some(low)) = (digit(after.first()), digit(after.get(1))) else {
+    scratch.reserve(text.len().max(SCRATCH_BYTES));
+    let mut pieces = text.as_bytes().split(|byte| *byte == b'%');
+    scratch.extend_from_slice(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let (Some(high), Some(low)) = (digit(piece.first()), digit(piece.get(1))) else {
             let why = "has a % without two hexadecimal digits after it; a percent sign is written %25";
             return Err(Refused::new(format!("\"{}\"", excerpt(text)), why));
         };
         scratch.push(high << 4 | low);
-        rest = &after[2..];
+        scratch.extend_from_slice(&piece[2..]);
     }
     std::str::from_utf8(scratch).map_err(|_| {
         Refused::new(
@@ -72,7 +81,12 @@ pub(crate) fn decode_owned(text: &str) -> Result<String, Refused> {
 }
 
 fn digit(byte: Option<&u8>) -> Option<u8> {
-    char::from(*byte?).to_digit(16).map(|digit| digit as u8)
+    match *byte? {
+        byte @ b'0'..=b'9' => Some(byte - b'0'),
+        byte @ b'a'..=b'f' => Some(byte - b'a' + 10),
+        byte @ b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

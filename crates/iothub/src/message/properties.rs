@@ -95,16 +95,24 @@ impl Properties {
 }
 
 /// Collects properties for a parser: one growing list, packed once.
-#[derive(Default)]
 pub(crate) struct PropertiesBuilder {
     packed: Vec<u8>,
+    bytes: usize,
     count: usize,
 }
 
 impl PropertiesBuilder {
+    /// `bytes` is what it may come to: taken at once with the first property, and only then.
+    pub(crate) fn with_bytes(bytes: usize) -> Self {
+        Self { packed: Vec::new(), bytes, count: 0 }
+    }
+
     /// Adds one unless its name is there already: of two, the first counts.
     pub(crate) fn add(&mut self, name: &str, value: Option<&str>) {
         if !each(&self.packed).any(|(found, _)| found == name) {
+            if self.count == 0 {
+                self.packed.reserve_exact(self.bytes);
+            }
             append(&mut self.packed, name, value);
             self.count += 1;
         }
@@ -150,7 +158,7 @@ impl fmt::Debug for Properties {
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Properties {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
-        let mut properties = PropertiesBuilder::default();
+        let mut properties = PropertiesBuilder::with_bytes(0);
         pairs.into_iter().for_each(|(name, value)| properties.add(name, Some(value)));
         properties.build()
     }

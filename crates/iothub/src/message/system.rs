@@ -108,11 +108,33 @@ impl SystemProperty {
 
     /// The property of that name in an MQTT topic, decoded, letter case told apart.
     pub fn from_wire_name(name: &str) -> Option<Self> {
-        // The prefix first: application properties, the common case, are told by a glance.
-        if !name.starts_with("$.") && !name.starts_with("iothub-") {
-            return None;
-        }
-        Self::ALL.iter().copied().find(|property| property.wire_name() == Some(name))
+        // Written out, since this is asked for every property of every message: a test holds it against `wire_name`.
+        let Some(short) = name.strip_prefix("$.") else {
+            return match name {
+                "iothub-ack" => Some(Self::Ack),
+                "iothub-operation" => Some(Self::Operation),
+                _ => None,
+            };
+        };
+        Some(match short {
+            "mid" => Self::MessageId,
+            "cid" => Self::CorrelationId,
+            "uid" => Self::UserId,
+            "to" => Self::To,
+            "ct" => Self::ContentType,
+            "ce" => Self::ContentEncoding,
+            "exp" => Self::Expiry,
+            "on" => Self::OutputName,
+            "cdid" => Self::ConnectionDeviceId,
+            "cmid" => Self::ConnectionModuleId,
+            "ifid" => Self::InterfaceId,
+            "sub" => Self::Component,
+            "schema" => Self::Schema,
+            "ctime" => Self::CreationTime,
+            "diagid" => Self::DiagnosticId,
+            "diagctx" => Self::CorrelationContext,
+            _ => return None,
+        })
     }
 }
 
@@ -157,6 +179,16 @@ impl System {
         })
     }
 
+    /// Those of `wanted` that are set, in the order of `wanted`, found in one pass.
+    pub(crate) fn select<'s>(
+        &'s self,
+        wanted: &'s [SystemProperty],
+    ) -> impl Iterator<Item = (SystemProperty, &'s str)> {
+        let mut values = [None; SystemProperty::ALL.len() + 1]; // a number is a place; none is 0
+        self.iter().for_each(|(property, value)| values[property as usize] = Some(value));
+        wanted.iter().filter_map(move |property| Some((*property, values[*property as usize]?)))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.iter().count()
@@ -187,16 +219,24 @@ impl System {
 }
 
 /// Collects system properties without looking back: for parsers, which meet many at once.
-#[derive(Default)]
 pub(crate) struct SystemBuilder {
     packed: Vec<u8>,
+    bytes: usize,
     seen: u64,
 }
 
 impl SystemBuilder {
+    /// `bytes` is what it may come to: taken at once with the first property, and only then.
+    pub(crate) fn with_bytes(bytes: usize) -> Self {
+        Self { packed: Vec::new(), bytes, seen: 0 }
+    }
+
     /// Adds one unless it is there already: of two, the first counts.
     pub(crate) fn add(&mut self, property: SystemProperty, value: &str) {
         if self.seen & bit(property) == 0 {
+            if self.seen == 0 {
+                self.packed.reserve_exact(self.bytes);
+            }
             self.seen |= bit(property);
             append(&mut self.packed, property, value);
         }
@@ -272,6 +312,22 @@ mod tests {
         assert_ne!(one, other);
         other.set(MessageId, "1");
         assert_eq!(one, other);
+    }
+
+    #[test]
+    fn the_numbers_are_dense_so_that_each_can_be_a_place() {
+        for (at, property) in SystemProperty::ALL.iter().enumerate() {
+            assert_eq!(*property as usize, at + 1);
+        }
+    }
+
+    #[test]
+    fn a_selection_comes_in_the_order_that_was_asked_for() {
+        let mut system = System::default();
+        system.set(UserId, "u");
+        system.set(MessageId, "1");
+        let selected: Vec<_> = system.select(&[MessageId, To, UserId]).collect();
+        assert_eq!(selected, [(MessageId, "1"), (UserId, "u")]);
     }
 
     #[test]

@@ -13,7 +13,9 @@ pub(super) fn parse(bag: &str, known: &[SystemProperty]) -> Result<(System, Prop
     let bag = bag.strip_suffix('/').unwrap_or(bag);
     let bag = bag.strip_prefix('?').unwrap_or(bag);
     let bag = bag.split_once('/').map_or(bag, |(bag, _)| bag);
-    let (mut system, mut properties) = (SystemBuilder::default(), PropertiesBuilder::default());
+    // Packed, a pair takes about what it takes here: %24. becomes a byte or two of lengths.
+    let (mut system, mut properties) =
+        (SystemBuilder::with_bytes(bag.len()), PropertiesBuilder::with_bytes(bag.len()));
     let (mut name_space, mut value_space) = (Vec::new(), Vec::new());
     for part in bag.split('&').filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').map_or((part, None), |(name, value)| (name, Some(value)));
@@ -63,8 +65,8 @@ impl<'t> Writer<'t> {
         if system.is_empty() {
             return;
         }
-        for property in known {
-            let (Some(name), Some(value)) = (property.wire_name(), system.get(*property)) else { continue };
+        for (property, value) in system.select(known) {
+            let Some(name) = property.wire_name() else { continue };
             self.name(name);
             self.topic.push('=');
             match property {

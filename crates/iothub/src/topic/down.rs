@@ -155,7 +155,7 @@ pub fn devicebound_topic(who: &Identity, message: &Message) -> String {
 
 fn devicebound(who: &Identity, system: &System, properties: &Properties) -> String {
     let mut topic = String::with_capacity(192);
-    topic.push_str(&who.path());
+    who.push_path(&mut topic);
     topic.push_str("/messages/devicebound/");
     let mut writer = Writer::new(&mut topic);
     writer.system(system, DEVICEBOUND);
@@ -170,7 +170,7 @@ pub fn input_topic(who: &Identity, name: &str, message: &Message) -> String {
 
 fn input(who: &Identity, name: &str, system: &System, properties: &Properties) -> String {
     let mut topic = String::with_capacity(256);
-    topic.push_str(&who.path());
+    who.push_path(&mut topic);
     topic.push_str("/inputs/");
     // Inputs are named by routes, in any characters, but a topic that is published has no wildcards.
     if name.contains(['+', '#', '/', '\0']) {

@@ -136,7 +136,7 @@ fn events(topic: &str) -> Option<path::Owned<'_>> {
 /// Where `who` publishes a message; a will's topic, too.
 pub fn telemetry_topic(who: &Identity, message: &Message) -> String {
     let mut topic = String::with_capacity(192);
-    topic.push_str(&who.path());
+    who.push_path(&mut topic);
     topic.push_str("/messages/events/");
     let mut writer = Writer::new(&mut topic);
     writer.system(&message.system, SENDERS);
