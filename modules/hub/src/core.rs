@@ -13,22 +13,26 @@ mod access;
 mod configuration;
 mod counters;
 mod devicebound;
+mod documents;
 mod error;
 mod events;
 mod methods;
+mod people;
 mod queues;
+mod record;
 mod registry;
+mod router;
 mod sessions;
 mod taps;
 mod timers;
 mod twins;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use isotherm_host::Chance;
-use isotherm_iothub::{Identity, Key};
+use isotherm_iothub::{Identity, Key, Refused, Twin};
 use jiff::Timestamp;
 
 pub use access::{Authenticated, Authorized, Credential, Right, Unauthorized};
@@ -43,7 +47,17 @@ pub use sessions::{Attached, Outcome, Outgoing, Refusal, SessionId};
 pub use taps::{Glimpse, Seen, Subject, Tap, What};
 pub use twins::Change;
 
-use crate::store::{Store, StoreError, Ticket};
+use crate::store::{QueueHandle, Store, StoreError, Table};
+use devicebound::Shelf;
+use documents::Wishes;
+use methods::Calls;
+use people::{People, Person, Record};
+use queues::Queues;
+use record::Scratch;
+use router::Router;
+use sessions::{Feeds, Sessions};
+use taps::TapRing;
+use timers::{SWEEP, Timer, Timers};
 
 /// Called when there is something to do. Must be cheap and must never call back into the core: it is called under its lock.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -145,6 +159,26 @@ pub struct Core {
     store: Store,
     chance: Chance,
     counters: Counters,
+    policies: Vec<(String, Key)>,
+    people: People,
+    /// So that of two made at the same moment each has a generation of its own.
+    last_generation: u64,
+    sessions: Sessions,
+    queues: Queues,
+    /// The partitions of the upstream log.
+    events: Vec<QueueHandle>,
+    /// How many of them were given up, as far as it has been counted.
+    events_given_up: u64,
+    router: Router,
+    /// Whether the routes in force are those last desired.
+    configured: Result<(), String>,
+    calls: Calls,
+    /// Bytes of cloud-to-device messages.
+    mail_bytes: usize,
+    feedback: Shelf,
+    taps: Vec<Weak<TapRing>>,
+    timers: Timers,
+    scratch: Scratch,
 }
 
 impl std::fmt::Debug for Core {
@@ -157,10 +191,38 @@ impl Core {
     /// Recalls everything from the store. At first start: makes the edge device, its system modules, and the policies.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, or the edge device's id is none.
     pub fn open(options: Options, store: Store, chance: Chance, now: Now) -> Result<Self, StoreError> {
-        let _ = (options, store, chance, now);
-        unimplemented!()
+        let queues = Queues::open(&store);
+        let events = (0..usize::from(Self::PARTITIONS)).map(|partition| store.events(partition)).collect();
+        let mut core = Self {
+            options,
+            store,
+            chance,
+            counters: Counters::default(),
+            policies: Vec::new(),
+            people: People::default(),
+            last_generation: 0,
+            sessions: Sessions::default(),
+            queues,
+            events,
+            events_given_up: 0,
+            router: Router::new(),
+            configured: Ok(()),
+            calls: Calls::default(),
+            mail_bytes: 0,
+            feedback: Shelf::default(),
+            taps: Vec::new(),
+            timers: Timers::default(),
+            scratch: Scratch::default(),
+        };
+        core.recall_policies()?;
+        core.recall_people()?;
+        core.recall_mail()?;
+        core.ensure_edge_device(now)?;
+        core.recall_configuration(now)?;
+        core.timers.set(now.instant + SWEEP, Timer::Sweep);
+        Ok(core)
     }
 
     /// The store underneath: `durable`, `on_durable`, `refusing`, `on_room`, `on_events` need no lock on the core.
@@ -176,5 +238,52 @@ impl Core {
     /// What happened, counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The keys of the standard policies: the given ones, the kept ones, or ones drawn now. Then those given besides.
+    fn recall_policies(&mut self) -> Result<(), StoreError> {
+        let kept = self.store.load(Table::Policies)?;
+        for name in Self::policy_names() {
+            let given = self.options.policies.iter().find(|(policy, _)| policy == name);
+            let known = kept.iter().find(|(policy, _)| policy == name);
+            let known = known.and_then(|(_, key)| Key::from_base64(str::from_utf8(key).ok()?).ok());
+            let key = given.map(|(_, key)| key.clone()).or(known).unwrap_or_else(|| {
+                let drawn = self.draw_key();
+                self.store.put(Table::Policies, name, drawn.clone().into_bytes());
+                Key::from_base64(&drawn).expect("32 bytes make a key")
+            });
+            self.policies.push((name.to_owned(), key));
+        }
+        Ok(())
+    }
+
+    fn recall_people(&mut self) -> Result<(), StoreError> {
+        let twins: HashMap<String, Vec<u8>> = self.store.load(Table::Twins)?.into_iter().collect();
+        let feeds: HashMap<String, Vec<u8>> = self.store.load(Table::Subscriptions)?.into_iter().collect();
+        for (name, record) in self.store.load(Table::Registry)? {
+            let broken = |reason: String| StoreError { path: format!("registry: {name}"), reason };
+            let who: Identity = name.parse().map_err(|refused: Refused| broken(refused.to_string()))?;
+            let record: Record =
+                serde_json::from_slice(&record).map_err(|error| broken(error.to_string()))?;
+            let twin = twins.get(&name).ok_or_else(|| broken("has no twin".to_owned()))?;
+            let twin: Twin = serde_json::from_slice(twin).map_err(|error| broken(error.to_string()))?;
+            let ours = who.device_id() == self.options.device_id && who.module_id().is_some();
+            self.last_generation = self.last_generation.max(record.generation);
+            let mut person = Person::new(who.clone(), record, twin, ours);
+            person.kept = feeds.get(&name).and_then(|bytes| Feeds::read(bytes));
+            self.people.add(person);
+            self.link_endpoints(&who);
+        }
+        Ok(())
+    }
+
+    fn ensure_edge_device(&mut self, now: Now) -> Result<(), StoreError> {
+        let wrong = |reason: String| StoreError { path: "the edge device".to_owned(), reason };
+        let who = Identity::device(&self.options.device_id).map_err(|refused| wrong(refused.to_string()))?;
+        if self.people.find(&who).is_none() {
+            let wishes = Wishes { edge: Some(true), ..Wishes::default() };
+            self.create(&who, wishes, now).map_err(|error| wrong(error.to_string()))?;
+        }
+        Ok(())
     }
 }

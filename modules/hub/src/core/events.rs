@@ -2,10 +2,15 @@
 
 use std::io;
 
-use isotherm_iothub::{Identity, Message};
+use bytes::Bytes;
+use isotherm_iothub::{Identity, Message, SystemProperty};
 use jiff::Timestamp;
 
 use super::Core;
+use super::record::EventRecord;
+
+/// Bytes of events handed out at once, about.
+const READ_BYTES_MAX: usize = 1 << 20;
 
 /// Where an event came from (`iothub-message-source`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,14 +80,16 @@ impl Core {
     /// # Panics
     /// When there is no such partition.
     pub fn partition(&self, partition: u8) -> Partition {
-        let _ = partition;
-        unimplemented!()
+        let journal = &self.events[usize::from(partition)].journal;
+        let (first, next) = (journal.first(), journal.durable().max(journal.first()));
+        let last = next.checked_sub(1).filter(|last| *last >= first);
+        let last_enqueued = last.and_then(|last| self.enqueued_at(partition, last).ok().flatten());
+        Partition { first, next, last_enqueued }
     }
 
     /// The partition a device's messages go to.
     pub fn partition_of(device_id: &str) -> u8 {
-        let _ = device_id;
-        unimplemented!()
+        partition_of(device_id)
     }
 
     /// The number to begin with.
@@ -90,8 +97,13 @@ impl Core {
     /// # Errors
     /// When the disk cannot be read.
     pub fn event_position(&self, partition: u8, position: Position) -> io::Result<u64> {
-        let _ = (partition, position);
-        unimplemented!()
+        let Partition { first, next, .. } = self.partition(partition);
+        match position {
+            Position::Earliest => Ok(first),
+            Position::Latest => Ok(next),
+            Position::At(number) => Ok(number.max(first)),
+            Position::After(moment) => self.first_after(partition, first, next, moment),
+        }
     }
 
     /// Up to `max` durable events from number `from` on; fewer than `from` were given up if the first has a larger
@@ -100,7 +112,50 @@ impl Core {
     /// # Errors
     /// When the disk cannot be read.
     pub fn events(&self, partition: u8, from: u64, max: usize) -> io::Result<Vec<Event>> {
-        let _ = (partition, from, max);
-        unimplemented!()
+        let journal = &self.events[usize::from(partition)].journal;
+        let durable = journal.durable();
+        if from >= durable {
+            return Ok(Vec::new());
+        }
+        let records = journal.read(from, max, READ_BYTES_MAX)?;
+        let records = records.into_iter().take_while(|(number, _)| *number < durable);
+        Ok(records.filter_map(|(number, record)| event(partition, number, record)).collect())
     }
+}
+
+impl Core {
+    fn enqueued_at(&self, partition: u8, number: u64) -> io::Result<Option<Timestamp>> {
+        let records = self.events[usize::from(partition)].journal.read(number, 1, 1)?;
+        let record = records.into_iter().next();
+        Ok(record.and_then(|(_, record)| EventRecord::read(record)).map(|event| event.enqueued))
+    }
+
+    /// Halves the range until it finds the first accepted after the moment.
+    fn first_after(&self, partition: u8, first: u64, next: u64, moment: Timestamp) -> io::Result<u64> {
+        let (mut low, mut high) = (first, next);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.enqueued_at(partition, middle)? {
+                Some(at) if at > moment => high = middle,
+                _ => low = middle + 1,
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// FNV-1a over the id: the same device, the same partition, always.
+pub(super) fn partition_of(device_id: &str) -> u8 {
+    let hash = device_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    ((hash >> 32) % u64::from(Core::PARTITIONS)) as u8
+}
+
+fn event(partition: u8, sequence: u64, record: Bytes) -> Option<Event> {
+    let EventRecord { source, enqueued, generation, message } = EventRecord::read(record)?;
+    let message = Message::decode(message).ok()?;
+    let device = message.system.get(SystemProperty::ConnectionDeviceId)?;
+    let from = Identity::of(device, message.system.get(SystemProperty::ConnectionModuleId)).ok()?;
+    Some(Event { partition, sequence, enqueued, source, from, generation: generation.to_string(), message })
 }

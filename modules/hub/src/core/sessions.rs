@@ -1,14 +1,19 @@
 //! Connected clients: one session for each identity, whatever dialect it speaks.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use isotherm_iothub::time::dotnet;
 use isotherm_iothub::{Feed, Identity, Message};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Core, Now, Wake};
-use crate::store::Ticket;
+use super::devicebound::mail_of;
+use super::queues::{delivery_of, queue_of};
+use super::timers::Timer;
+use super::{Core, Counter, Now, Wake, What};
+use crate::store::{Table, Ticket};
 
 /// A session, as long as it lasts; of an ended one nothing comes out and nothing is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,45 +150,86 @@ impl Core {
         wake: Wake,
         now: Now,
     ) -> Result<Attached, Refusal> {
-        let _ = (who, clean, protocol, until, wake, now);
-        unimplemented!()
+        let place = self.people.find(who).ok_or(Refusal::Unknown)?;
+        if let Some(older) = self.people[place].session {
+            self.end(older, Outgoing::Taken, now);
+        } else if self.sessions.living >= self.options.limits.sessions_max {
+            self.counters.count(Counter::SessionsRefused);
+            return Err(Refusal::Busy);
+        }
+        let person = &mut self.people[place];
+        if clean && person.kept.take().is_some() {
+            self.store.delete(Table::Subscriptions, who.as_str());
+        }
+        let present = person.kept.is_some();
+        let feeds = person.kept.unwrap_or_default();
+        if !clean {
+            person.kept = Some(feeds);
+        }
+        let session =
+            self.sessions.add(Session::new(place, who.clone(), clean, protocol, feeds, until, wake));
+        person.session = Some(session);
+        person.record.connection_updated = Some(now.wall.as_microsecond());
+        person.record.last_activity = Some(now.wall.as_microsecond());
+        self.time_expiry(session, until, now);
+        self.counters.count(Counter::SessionsAttached);
+        self.show(who, now, || What::Connected { protocol });
+        self.report_client(place, now);
+        if feeds.of(Feed::Methods).is_some() {
+            self.send_waiting_calls(place, now);
+        }
+        Ok(Attached { session, present })
     }
 
     /// Moves the end of a session: its client has shown a new token (AMQP's claims-based security).
-    pub fn renew(&mut self, session: SessionId, until: Option<Timestamp>) {
-        let _ = (session, until);
-        unimplemented!()
+    pub fn renew(&mut self, session: SessionId, until: Option<Timestamp>, now: Now) {
+        if let Some(live) = self.sessions.live_mut(session) {
+            live.until = until;
+            self.time_expiry(session, until, now);
+        }
     }
 
     /// Ends a session. What it had not settled waits for the next. Not graceful: the will is published.
     /// Harmless for a session that has ended already.
     pub fn detach(&mut self, session: SessionId, graceful: bool, will: Option<Message>, now: Now) {
-        let _ = (session, graceful, will, now);
-        unimplemented!()
+        self.close(session, "closed", now);
+        let Some(gone) = self.sessions.remove(session) else { return };
+        self.counters.count(Counter::SessionsDetached);
+        let (false, Some(mut will)) = (graceful, will) else { return };
+        if let Some(place) = self.people.find(&gone.who) {
+            will.properties.set("iothub-MessageType", "Will");
+            // Nobody is left to be told when it is on disk, or that it could not be taken; that is counted.
+            let _ = self.take(place, will, now);
+        }
     }
 
     /// Whose session it is; `None` if it has ended.
     pub fn who(&self, session: SessionId) -> Option<Identity> {
-        let _ = session;
-        unimplemented!()
+        self.sessions.live(session).map(|live| live.who.clone())
     }
 
     /// Turns a feed on. `qos` above 1 counts as 1. Persistent for a session that is not clean.
     pub fn subscribe(&mut self, session: SessionId, feed: Feed, qos: u8, now: Now) {
-        let _ = (session, feed, qos, now);
-        unimplemented!()
+        let Some(live) = self.sessions.live_mut(session) else { return };
+        live.feeds.set(feed, Some(qos.min(1)));
+        let place = live.place;
+        self.keep_feeds(session);
+        if feed == Feed::Methods {
+            self.send_waiting_calls(place, now);
+        }
     }
 
     /// Turns a feed off.
     pub fn unsubscribe(&mut self, session: SessionId, feed: Feed) {
-        let _ = (session, feed);
-        unimplemented!()
+        if let Some(live) = self.sessions.live_mut(session) {
+            live.feeds.set(feed, None);
+            self.keep_feeds(session);
+        }
     }
 
     /// The QoS at which a feed is on.
     pub fn subscribed(&self, session: SessionId, feed: Feed) -> Option<u8> {
-        let _ = (session, feed);
-        unimplemented!()
+        self.sessions.live(session).and_then(|live| live.feeds.of(feed))
     }
 
     /// Takes a message of the session's identity: stamps it, routes it, appends it. Acknowledge it once
@@ -200,8 +246,13 @@ impl Core {
         message: Message,
         now: Now,
     ) -> Result<Ticket, Refusal> {
-        let _ = (session, named, message, now);
-        unimplemented!()
+        let live = self.sessions.live(session).ok_or(Refusal::Ended)?;
+        if live.who != *named {
+            self.counters.count(Counter::RefusedForeign);
+            return Err(Refusal::Foreign { who: live.who.clone(), named: named.clone() });
+        }
+        let place = live.place;
+        self.take(place, message, now)
     }
 
     /// Like `publish` for a request that has no session (REST). The caller has authorised it.
@@ -209,20 +260,330 @@ impl Core {
     /// # Errors
     /// See [`Refusal`].
     pub fn publish_as(&mut self, who: &Identity, message: Message, now: Now) -> Result<Ticket, Refusal> {
-        let _ = (who, message, now);
-        unimplemented!()
+        let place = self.people.find(who).ok_or(Refusal::Unknown)?;
+        self.take(place, message, now)
     }
 
     /// The next thing for the session's client. `room` is how many more deliveries its window can take; with none,
     /// only calls, twin changes and the session's end come out. `None` until woken (or until room was made).
     pub fn poll(&mut self, session: SessionId, room: usize, now: Now) -> Option<Outgoing> {
-        let _ = (session, room, now);
-        unimplemented!()
+        let held = self.sessions.get_mut(session)?;
+        if let Some(end) = held.end.take() {
+            return Some(end);
+        }
+        let live = self.sessions.live_mut(session)?;
+        let durable = self.store.durable();
+        if let Some(first) = live.mailbox.iter().position(|(ticket, _)| *ticket <= durable) {
+            return live.mailbox.remove(first).map(|(_, outgoing)| outgoing);
+        }
+        let (place, feeds) = (live.place, live.feeds);
+        live.woken = false;
+        if room == 0 {
+            return None;
+        }
+        let mail = feeds.of(Feed::CloudToDevice).and_then(|qos| self.take_mail(place, session, qos, now));
+        mail.or_else(|| feeds.of(Feed::Inputs).and_then(|qos| self.take_input(place, qos, now)))
     }
 
     /// What became of a delivery. Poll again afterwards: there may be room now.
     pub fn settle(&mut self, session: SessionId, delivery: u64, outcome: Outcome, now: Now) {
-        let _ = (session, delivery, outcome, now);
-        unimplemented!()
+        let Some(place) = self.sessions.live(session).map(|live| live.place) else { return };
+        if let Some(number) = mail_of(delivery) {
+            return self.settle_mail(place, number, outcome, now);
+        }
+        let (index, offset) = queue_of(delivery);
+        let Some(queue) = self.queues.queues.get_mut(index).and_then(Option::as_mut) else { return };
+        if self.queues.endpoints[queue.endpoint].person != Some(place) {
+            return; // not this client's to settle
+        }
+        let counter = match outcome {
+            Outcome::Released => return queue.release(offset),
+            Outcome::Accepted => Counter::MessagesAccepted,
+            Outcome::Rejected => Counter::DroppedRejected,
+        };
+        if queue.settle(offset) {
+            self.counters.count(counter);
+            self.trim(index);
+        }
+    }
+}
+
+/// Which feeds are on, and at which QoS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Feeds([Option<u8>; 5]);
+
+impl Feeds {
+    fn place(feed: Feed) -> usize {
+        match feed {
+            Feed::Methods => 0,
+            Feed::Desired => 1,
+            Feed::CloudToDevice => 2,
+            Feed::TwinResults => 3,
+            Feed::Inputs => 4,
+        }
+    }
+
+    fn of(&self, feed: Feed) -> Option<u8> {
+        self.0[Self::place(feed)]
+    }
+
+    fn set(&mut self, feed: Feed, qos: Option<u8>) {
+        self.0[Self::place(feed)] = qos;
+    }
+
+    /// As it is kept: a byte a feed, 255 for none.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes: [u8; 5] = bytes.try_into().ok()?;
+        Some(Self(bytes.map(|qos| Some(qos).filter(|qos| *qos <= 1))))
+    }
+
+    fn written(&self) -> Vec<u8> {
+        self.0.map(|qos| qos.unwrap_or(u8::MAX)).to_vec()
+    }
+}
+
+/// A session, from `attach` to `detach`.
+pub(super) struct Session {
+    place: usize,
+    who: Identity,
+    clean: bool,
+    feeds: Feeds,
+    until: Option<Timestamp>,
+    wake: Wake,
+    /// Whether it was woken and has not yet polled to the end.
+    woken: bool,
+    /// False once it was taken over, expired or removed.
+    alive: bool,
+    /// What its client is still to be told about that.
+    end: Option<Outgoing>,
+    /// Calls and twin changes, each from when it is durable on.
+    mailbox: VecDeque<(Ticket, Outgoing)>,
+}
+
+impl Session {
+    fn new(
+        place: usize,
+        who: Identity,
+        clean: bool,
+        _protocol: &'static str,
+        feeds: Feeds,
+        until: Option<Timestamp>,
+        wake: Wake,
+    ) -> Self {
+        let mailbox = VecDeque::new();
+        Self { place, who, clean, feeds, until, wake, woken: false, alive: true, end: None, mailbox }
+    }
+
+    fn wake(&mut self) {
+        if !std::mem::replace(&mut self.woken, true) {
+            (self.wake)();
+        }
+    }
+}
+
+/// All sessions; a number is never used twice.
+#[derive(Default)]
+pub(super) struct Sessions {
+    places: Vec<(u32, Option<Session>)>,
+    free: Vec<usize>,
+    living: usize,
+}
+
+impl Sessions {
+    fn add(&mut self, session: Session) -> SessionId {
+        self.living += 1;
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push((0, None));
+            self.places.len() - 1
+        });
+        let (turn, slot) = &mut self.places[place];
+        *turn += 1;
+        *slot = Some(session);
+        SessionId(u64::from(*turn) << 32 | place as u64)
+    }
+
+    fn place(id: SessionId) -> (u32, usize) {
+        ((id.0 >> 32) as u32, (id.0 & u64::from(u32::MAX)) as usize)
+    }
+
+    fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        let (turn, place) = Self::place(id);
+        self.places.get_mut(place).filter(|(now, _)| *now == turn)?.1.as_mut()
+    }
+
+    fn live(&self, id: SessionId) -> Option<&Session> {
+        let (turn, place) = Self::place(id);
+        let session = self.places.get(place).filter(|(now, _)| *now == turn)?.1.as_ref()?;
+        session.alive.then_some(session)
+    }
+
+    fn live_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.get_mut(id).filter(|session| session.alive)
+    }
+
+    fn remove(&mut self, id: SessionId) -> Option<Session> {
+        let (turn, place) = Self::place(id);
+        let session = self.places.get_mut(place).filter(|(now, _)| *now == turn)?.1.take()?;
+        self.free.push(place);
+        Some(session)
+    }
+
+    /// Those whose token's time is over.
+    fn expired(&self, wall: Timestamp) -> Vec<SessionId> {
+        let places = self.places.iter().enumerate();
+        let over = places.filter(|(_, (_, session))| {
+            session.as_ref().is_some_and(|it| it.alive && it.until.is_some_and(|until| until <= wall))
+        });
+        over.map(|(place, (turn, _))| SessionId(u64::from(*turn) << 32 | place as u64)).collect()
+    }
+}
+
+impl Core {
+    /// Ends a session from our side; its client is told at its next poll.
+    pub(super) fn end(&mut self, session: SessionId, end: Outgoing, now: Now) {
+        let (counter, reason) = match end {
+            Outgoing::Taken => (Counter::SessionsTakenOver, "taken over"),
+            Outgoing::Expired => (Counter::SessionsExpired, "token expired"),
+            Outgoing::TooSlow => (Counter::SessionsTooSlow, "too slow"),
+            _ => (Counter::SessionsRemoved, "removed"),
+        };
+        if self.close(session, reason, now) {
+            self.counters.count(counter);
+            if let Some(held) = self.sessions.get_mut(session) {
+                held.end = Some(end);
+                held.woken = false;
+                held.wake();
+            }
+        }
+    }
+
+    /// The session is no more; what it had not settled waits for the next. Says whether it was still alive.
+    fn close(&mut self, session: SessionId, reason: &'static str, now: Now) -> bool {
+        let Some(live) = self.sessions.live_mut(session) else { return false };
+        live.alive = false;
+        let (place, who) = (live.place, live.who.clone());
+        let unread = std::mem::take(&mut live.mailbox);
+        self.sessions.living -= 1;
+        let person = &mut self.people[place];
+        person.session = None;
+        person.record.connection_updated = Some(now.wall.as_microsecond());
+        for endpoint in person.endpoints.clone() {
+            for &queue in &self.queues.endpoints[endpoint].queues {
+                if let Some(queue) = self.queues.queues[queue].as_mut() {
+                    queue.release_all();
+                }
+            }
+        }
+        self.return_mail(place, session, now);
+        self.return_calls(unread.into_iter().map(|(_, outgoing)| outgoing), now);
+        self.show(&who, now, || What::Disconnected { reason });
+        self.report_client(place, now);
+        true
+    }
+
+    /// Something for a session's client, once the ticket is durable.
+    pub(super) fn post(&mut self, session: SessionId, ticket: Ticket, outgoing: Outgoing, now: Now) {
+        let Some(live) = self.sessions.live_mut(session) else { return };
+        if live.mailbox.len() >= self.options.limits.mailbox_max {
+            return self.end(session, Outgoing::TooSlow, now);
+        }
+        live.mailbox.push_back((ticket, outgoing));
+        if ticket <= self.store.durable() {
+            live.wake();
+        } else {
+            self.store.on_durable(ticket, Arc::clone(&live.wake));
+        }
+    }
+
+    pub(super) fn wake_inputs(&mut self, place: usize) {
+        self.wake_for(place, Feed::Inputs);
+    }
+
+    pub(super) fn wake_for(&mut self, place: usize, feed: Feed) {
+        let session = self.people.at(place).and_then(|person| person.session);
+        if let Some(live) = session.and_then(|session| self.sessions.live_mut(session))
+            && live.feeds.of(feed).is_some()
+        {
+            live.wake();
+        }
+    }
+
+    /// The inputs take turns; within one, the smallest priority number comes first.
+    fn take_input(&mut self, place: usize, qos: u8, now: Now) -> Option<Outgoing> {
+        let person = &mut self.people[place];
+        let inputs = person.endpoints.len();
+        for step in 0..inputs {
+            let turn = (person.turn + step) % inputs;
+            let endpoint = &self.queues.endpoints[person.endpoints[turn]];
+            for &index in &endpoint.queues {
+                let Some(queue) = self.queues.queues[index].as_mut() else { continue };
+                let Some(taken) = queue.take(now, &self.options.limits, &self.counters) else { continue };
+                if !std::mem::replace(&mut queue.timed, true) {
+                    self.timers.set(now.instant + self.options.limits.ack_timeout, Timer::Ack(index));
+                }
+                person.turn = (turn + 1) % inputs;
+                self.counters.count(Counter::MessagesSent);
+                self.counters.add(Counter::MessagesRedelivered, u64::from(taken.redelivered));
+                return Some(Outgoing::Input {
+                    delivery: delivery_of(index, taken.offset),
+                    input: Arc::clone(&endpoint.input),
+                    message: taken.message,
+                    qos,
+                    redelivered: taken.redelivered,
+                });
+            }
+        }
+        None
+    }
+
+    /// Subscriptions of a session that is not clean outlive it, and the hub.
+    fn keep_feeds(&mut self, session: SessionId) {
+        let Some(live) = self.sessions.live(session).filter(|live| !live.clean) else { return };
+        let kept = &mut self.people[live.place].kept;
+        if *kept != Some(live.feeds) {
+            *kept = Some(live.feeds);
+            self.store.put(Table::Subscriptions, live.who.as_str(), live.feeds.written());
+        }
+    }
+
+    fn time_expiry(&mut self, session: SessionId, until: Option<Timestamp>, now: Now) {
+        if let Some(until) = until {
+            let left = std::time::Duration::try_from(until.duration_since(now.wall)).unwrap_or_default();
+            if let Some(at) = now.instant.checked_add(left) {
+                self.timers.set(at, Timer::Expiry(session));
+            }
+        }
+    }
+
+    /// A token's time may be over; it may also have been renewed, or the wall clock set.
+    pub(super) fn expire(&mut self, session: SessionId, now: Now) {
+        let until = self.sessions.live(session).and_then(|live| live.until);
+        match until {
+            Some(until) if until <= now.wall => self.end(session, Outgoing::Expired, now),
+            until => self.time_expiry(session, until, now),
+        }
+    }
+
+    pub(super) fn expire_tokens(&mut self, now: Now) {
+        for session in self.sessions.expired(now.wall) {
+            self.end(session, Outgoing::Expired, now);
+        }
+    }
+
+    /// `$edgeHub` reports which modules are connected.
+    fn report_client(&mut self, place: usize, now: Now) {
+        let person = &self.people[place];
+        let hub = Identity::module(&self.options.device_id, "$edgeHub").ok();
+        let Some(hub) = hub.filter(|_| person.ours).and_then(|hub| self.people.find(&hub)) else { return };
+        let key = person.who.as_str().replace('.', "%2E").replace('$', "%24").replace(' ', "%20");
+        let report = match person.session {
+            Some(_) => json!({"status": "Connected", "lastConnectedTimeUtc": dotnet(now.wall)}),
+            None => json!({"status": "Disconnected", "lastDisconnectedTimeUtc": dotnet(now.wall)}),
+        };
+        let twin = &mut self.people[hub].twin;
+        if twin.reported.patch(&json!({"clients": {key: report}}), now.wall).is_ok_and(|changed| changed) {
+            twin.version += 1;
+            self.keep_twin(hub);
+        }
     }
 }

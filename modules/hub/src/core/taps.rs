@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use isotherm_iothub::{Identity, Message};
+use isotherm_iothub::{Identity, Message, SystemProperty};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Core, Wake};
+use super::{Core, Now, Wake};
 
 /// What a watcher wants to see. (What reached upstream is read from the event log: see [`Core::events`].)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,14 +111,71 @@ pub(super) struct TapRing {
 impl Tap {
     /// Takes what passed since the last time. Needs no lock on the core.
     pub fn take(&self) -> Glimpse {
-        unimplemented!()
+        let mut waiting = self.0.waiting.lock().expect("nothing panics under a tap's lock");
+        let (seen, lost) = &mut *waiting;
+        Glimpse { seen: seen.drain(..).collect(), lost: std::mem::take(lost) }
     }
 }
 
 impl Core {
     /// Begins to watch. `wake` is called when something passed.
     pub fn tap(&mut self, subjects: &[Subject], wake: Wake) -> Tap {
-        let _ = (subjects, wake);
-        unimplemented!()
+        let ring = Arc::new(TapRing {
+            subjects: subjects.to_vec(),
+            wake,
+            max: self.options.limits.tap_max,
+            waiting: Mutex::default(),
+        });
+        self.taps.push(Arc::downgrade(&ring));
+        Tap(ring)
+    }
+}
+
+impl What {
+    fn subject(&self) -> Subject {
+        match self {
+            Self::Message { .. } => Subject::Messages,
+            Self::Desired { .. } | Self::Reported { .. } => Subject::Twins,
+            Self::Called { .. } | Self::Answered { .. } => Subject::Methods,
+            Self::Connected { .. } | Self::Disconnected { .. } => Subject::Connections,
+        }
+    }
+}
+
+impl TapRing {
+    fn show(&self, seen: Seen) {
+        let mut waiting = self.waiting.lock().expect("nothing panics under a tap's lock");
+        let (ring, lost) = &mut *waiting;
+        if ring.len() >= self.max {
+            ring.pop_front();
+            *lost += 1;
+        }
+        ring.push_back(seen);
+        drop(waiting);
+        (self.wake)();
+    }
+}
+
+impl Core {
+    /// Shows something to those who watch it; forgets those who no longer do.
+    pub(super) fn show(&mut self, who: &Identity, now: Now, what: impl FnOnce() -> What) {
+        self.taps.retain(|tap| tap.strong_count() > 0);
+        if self.taps.is_empty() {
+            return;
+        }
+        let seen = Seen { at: now.wall, who: who.clone(), what: what() };
+        let subject = seen.what.subject();
+        for tap in self.taps.iter().filter_map(std::sync::Weak::upgrade) {
+            if tap.subjects.contains(&subject) {
+                tap.show(seen.clone());
+            }
+        }
+    }
+
+    pub(super) fn show_message(&mut self, sender: usize, message: &Arc<Message>, now: Now) {
+        let who = self.people[sender].who.clone();
+        let output = message.system.get(SystemProperty::OutputName).map(str::to_owned);
+        let (to, message) = (self.target_names(), Arc::clone(message));
+        self.show(&who, now, || What::Message { output, to, message });
     }
 }

@@ -1,0 +1,130 @@
+//! Messages as they lie in journals: a short header, then the message, encoded once for all its endpoints.
+
+use bytes::{Buf, Bytes};
+use isotherm_iothub::Message;
+use jiff::Timestamp;
+
+use super::EventSource;
+
+/// Room left before the message for the longest header.
+const HEADROOM: usize = 1 + 8 + 8;
+const FOR_EVER: u8 = 1;
+const EXPIRES: u8 = 2;
+const TELEMETRY: u8 = 3;
+const TWIN_CHANGE: u8 = 4;
+
+/// A message being written: encoded once, with a header of its own for each journal.
+#[derive(Default)]
+pub(super) struct Scratch(Vec<u8>);
+
+impl Scratch {
+    /// Above this the buffer is given back after use, so that one large message does not stay in memory.
+    const KEPT_BYTES_MAX: usize = 64 << 10;
+
+    pub(super) fn encode(&mut self, message: &Message) {
+        if self.0.capacity() > Self::KEPT_BYTES_MAX {
+            self.0 = Vec::new();
+        }
+        self.0.clear();
+        self.0.resize(HEADROOM, 0);
+        message.encode(&mut self.0);
+    }
+
+    /// As a record of a queue.
+    pub(super) fn for_queue(&mut self, expires: Option<Timestamp>) -> &[u8] {
+        match expires {
+            None => self.with_header(&[FOR_EVER]),
+            Some(at) => {
+                let mut header = [EXPIRES; 9];
+                header[1..].copy_from_slice(&at.as_microsecond().to_le_bytes());
+                self.with_header(&header)
+            }
+        }
+    }
+
+    /// As a record of the upstream log.
+    pub(super) fn for_events(&mut self, source: EventSource, generation: u64, enqueued: Timestamp) -> &[u8] {
+        let kind = match source {
+            EventSource::Telemetry => TELEMETRY,
+            EventSource::TwinChange => TWIN_CHANGE,
+        };
+        let mut header = [kind; HEADROOM];
+        header[1..9].copy_from_slice(&enqueued.as_microsecond().to_le_bytes());
+        header[9..].copy_from_slice(&generation.to_le_bytes());
+        self.with_header(&header)
+    }
+
+    fn with_header(&mut self, header: &[u8]) -> &[u8] {
+        let start = HEADROOM - header.len();
+        self.0[start..HEADROOM].copy_from_slice(header);
+        &self.0[start..]
+    }
+}
+
+/// A queue's record, read back: when it expires, and the message.
+pub(super) fn read_queued(mut record: Bytes) -> Option<(Option<Timestamp>, Message)> {
+    let expires = match record.try_get_u8().ok()? {
+        FOR_EVER => None,
+        EXPIRES => Some(Timestamp::from_microsecond(record.try_get_i64_le().ok()?).ok()?),
+        _ => return None,
+    };
+    Some((expires, Message::decode(record).ok()?))
+}
+
+/// A record of the upstream log, read back.
+pub(super) struct EventRecord {
+    pub(super) source: EventSource,
+    pub(super) enqueued: Timestamp,
+    pub(super) generation: u64,
+    /// The message, not decoded.
+    pub(super) message: Bytes,
+}
+
+impl EventRecord {
+    pub(super) fn read(mut record: Bytes) -> Option<Self> {
+        let source = match record.try_get_u8().ok()? {
+            TELEMETRY => EventSource::Telemetry,
+            TWIN_CHANGE => EventSource::TwinChange,
+            _ => return None,
+        };
+        let enqueued = Timestamp::from_microsecond(record.try_get_i64_le().ok()?).ok()?;
+        let generation = record.try_get_u64_le().ok()?;
+        Some(Self { source, enqueued, generation, message: record })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn one_encoding_serves_queues_and_the_upstream_log() {
+        let message = Message::new("21.5").with_property("unit", "c");
+        let mut scratch = Scratch::default();
+        scratch.encode(&message);
+
+        let for_ever = Bytes::copy_from_slice(scratch.for_queue(None));
+        let expiring = Bytes::copy_from_slice(scratch.for_queue(Some(at(77))));
+        let event = Bytes::copy_from_slice(scratch.for_events(EventSource::TwinChange, 7, at(5)));
+
+        assert_eq!(read_queued(for_ever), Some((None, message.clone())));
+        assert_eq!(read_queued(expiring), Some((Some(at(77)), message.clone())));
+        let event = EventRecord::read(event).unwrap();
+        assert_eq!((event.source, event.generation, event.enqueued), (EventSource::TwinChange, 7, at(5)));
+        assert_eq!(Message::decode(event.message).unwrap(), message);
+    }
+
+    #[test]
+    fn a_record_of_another_kind_is_not_taken_for_a_message() {
+        let mut scratch = Scratch::default();
+        scratch.encode(&Message::new("x"));
+        let event = Bytes::copy_from_slice(scratch.for_events(EventSource::Telemetry, 1, at(1)));
+        assert_eq!(read_queued(event), None);
+        assert_eq!(read_queued(Bytes::new()), None);
+        assert!(EventRecord::read(Bytes::copy_from_slice(scratch.for_queue(None))).is_none());
+    }
+}

@@ -1,0 +1,238 @@
+//! The router: a message comes in, one entry goes into each endpoint that a route leads to.
+
+use std::sync::Arc;
+
+use isotherm_iothub::{Identity, MESSAGE_BYTES_MAX, Message, Routes, Sink, Source, SystemProperty};
+use jiff::SignedDuration;
+
+use super::events::EventSource;
+use super::people::Person;
+use super::{Core, Counter, Now, Refusal};
+use crate::store::{Full, StoreError, Ticket};
+
+/// Where a route leads, as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leads {
+    /// To a module whose name no module can have.
+    Nowhere,
+    Upstream,
+    Queue {
+        queue: usize,
+        endpoint: usize,
+    },
+}
+
+/// The routes in force.
+pub(super) struct Router {
+    routes: Routes,
+    /// For each route in their order.
+    leads: Vec<Leads>,
+    /// Where the present message goes; kept only so that it need not be allocated each time.
+    targets: Vec<(Leads, Option<SignedDuration>)>,
+}
+
+impl Router {
+    pub(super) fn new() -> Self {
+        Self { routes: Routes::default_upstream(), leads: vec![Leads::Upstream], targets: Vec::new() }
+    }
+}
+
+impl Core {
+    /// Puts routes into force; their queues are made now, so that no message has to wait for that.
+    pub(super) fn set_routes(&mut self, routes: Routes) -> Result<(), StoreError> {
+        let mut leads = Vec::new();
+        for entry in routes.iter() {
+            leads.push(match entry.route.sink() {
+                Sink::Upstream => Leads::Upstream,
+                Sink::Input { module, input } => {
+                    let Ok(owner) = Identity::module(&self.options.device_id, module) else {
+                        leads.push(Leads::Nowhere);
+                        continue;
+                    };
+                    let queue = self.queues.find_or_make(&self.store, &owner, input, entry.priority)?;
+                    let endpoint = self.queues.queues[queue].as_ref().map_or(0, |it| it.endpoint);
+                    self.link_endpoints(&owner);
+                    Leads::Queue { queue, endpoint }
+                }
+            });
+        }
+        self.router = Router { routes, leads, targets: Vec::new() };
+        Ok(())
+    }
+
+    /// A module's queues are found through it.
+    pub(super) fn link_endpoints(&mut self, owner: &Identity) {
+        let person = self.people.find(owner);
+        let endpoints = self.queues.endpoints_of(owner);
+        for &endpoint in &endpoints {
+            self.queues.endpoints[endpoint].person = person;
+        }
+        if let Some(person) = person {
+            self.people[person].endpoints = endpoints;
+        }
+    }
+
+    /// Takes a message from a sender who may send it.
+    pub(super) fn take(&mut self, sender: usize, mut message: Message, now: Now) -> Result<Ticket, Refusal> {
+        let bytes = message.size();
+        if bytes > MESSAGE_BYTES_MAX {
+            self.counters.count(Counter::RefusedTooLarge);
+            return Err(Refusal::TooLarge { bytes });
+        }
+        let person = &mut self.people[sender];
+        person.record.last_activity = Some(now.wall.as_microsecond());
+        stamp(&mut message, &person.who);
+        self.route(sender, EventSource::Telemetry, message, now)
+    }
+
+    /// Finds where it goes, and puts it there.
+    pub(super) fn route(
+        &mut self,
+        sender: usize,
+        kind: EventSource,
+        message: Message,
+        now: Now,
+    ) -> Result<Ticket, Refusal> {
+        let room = self.store.has_room(message.size());
+        room.map_err(|Full| self.full())?;
+        self.counters.count(Counter::MessagesReceived);
+        self.find_targets(sender, kind, &message);
+        let message = Arc::new(message);
+        if !self.taps.is_empty() {
+            self.show_message(sender, &message, now);
+        }
+        if self.router.targets.is_empty() {
+            self.counters.count(Counter::DroppedNoRoute);
+            return Ok(Ticket::DURABLE);
+        }
+        self.put_into_targets(sender, kind, &message, now).map_err(|Full| self.full())
+    }
+
+    fn full(&self) -> Refusal {
+        self.counters.count(Counter::RefusedStoreFull);
+        Refusal::Full
+    }
+
+    /// One for each endpoint: of several routes the first counts, and they are in the order of their priority.
+    fn find_targets(&mut self, sender: usize, kind: EventSource, message: &Message) {
+        let Router { routes, leads, targets } = &mut self.router;
+        let source = source_of(&self.people[sender], kind, message);
+        targets.clear();
+        for (entry, &leads) in routes.iter().zip(leads.iter()) {
+            if leads != Leads::Nowhere
+                && !targets.iter().any(|(taken, _)| same_endpoint(*taken, leads))
+                && entry.route.matches(&source, message)
+            {
+                let time_to_live = entry.time_to_live.and_then(|it| SignedDuration::try_from(it).ok());
+                targets.push((leads, time_to_live));
+            }
+        }
+    }
+
+    /// Whether any route wants it.
+    pub(super) fn is_wanted(&mut self, sender: usize, kind: EventSource, message: &Message) -> bool {
+        self.find_targets(sender, kind, message);
+        !self.router.targets.is_empty()
+    }
+
+    /// Encodes once, appends to each journal, and wakes who waits for it.
+    fn put_into_targets(
+        &mut self,
+        sender: usize,
+        kind: EventSource,
+        message: &Arc<Message>,
+        now: Now,
+    ) -> Result<Ticket, Full> {
+        self.scratch.encode(message);
+        let mut full = Ok(());
+        for place in 0..self.router.targets.len() {
+            let (leads, time_to_live) = self.router.targets[place];
+            full = full.and(match leads {
+                Leads::Nowhere => Ok(()),
+                Leads::Upstream => self.put_upstream(sender, kind, now),
+                Leads::Queue { queue, .. } => {
+                    let expires = time_to_live.and_then(|ttl| now.wall.checked_add(ttl).ok());
+                    self.put_into_queue(queue, message, expires)
+                }
+            });
+        }
+        let (router, queues, events) = (&self.router, &self.queues, &self.events);
+        let partition = usize::from(self.people[sender].partition);
+        let handles = router.targets.iter().filter_map(|(leads, _)| match *leads {
+            Leads::Nowhere => None,
+            Leads::Upstream => Some(&events[partition]),
+            Leads::Queue { queue, .. } => queues.queues[queue].as_ref().map(|it| &it.handle),
+        });
+        let ticket = self.store.appended(handles);
+        full.map(|()| ticket)
+    }
+
+    fn put_upstream(&mut self, sender: usize, kind: EventSource, now: Now) -> Result<(), Full> {
+        let person = &self.people[sender];
+        let record = self.scratch.for_events(kind, person.record.generation, now.wall);
+        self.store.append(&self.events[usize::from(person.partition)], record)?;
+        self.counters.count(Counter::MessagesUpstream);
+        Ok(())
+    }
+
+    fn put_into_queue(
+        &mut self,
+        index: usize,
+        message: &Arc<Message>,
+        expires: Option<jiff::Timestamp>,
+    ) -> Result<(), Full> {
+        let Some(queue) = self.queues.queues[index].as_mut() else { return Ok(()) };
+        let offset = self.store.append(&queue.handle, self.scratch.for_queue(expires))?;
+        queue.appended(offset, message, expires, &self.options.limits);
+        let owner = self.queues.endpoints[queue.endpoint].person;
+        if let Some(person) = owner {
+            self.wake_inputs(person);
+        }
+        Ok(())
+    }
+
+    /// Finds the queues of the routes in force again, after some were removed.
+    pub(super) fn refresh_routes(&mut self) {
+        let routes = self.router.routes.clone();
+        // A disk that fails now fails at the next message too, and is told there.
+        let _ = self.set_routes(routes);
+    }
+
+    /// The endpoints of the present message, for watchers.
+    pub(super) fn target_names(&self) -> Vec<String> {
+        let name = |(leads, _): &(Leads, _)| match *leads {
+            Leads::Nowhere => String::new(),
+            Leads::Upstream => "$upstream".to_owned(),
+            Leads::Queue { endpoint, .. } => self.queues.endpoints[endpoint].name.clone(),
+        };
+        self.router.targets.iter().map(name).collect()
+    }
+}
+
+fn same_endpoint(a: Leads, b: Leads) -> bool {
+    match (a, b) {
+        (Leads::Upstream, Leads::Upstream) => true,
+        (Leads::Queue { endpoint: a, .. }, Leads::Queue { endpoint: b, .. }) => a == b,
+        _ => false,
+    }
+}
+
+/// Who sent it is what the session says, not what the message says.
+fn stamp(message: &mut Message, who: &Identity) {
+    message.system.set(SystemProperty::ConnectionDeviceId, who.device_id());
+    match who.module_id() {
+        Some(module) => message.system.set(SystemProperty::ConnectionModuleId, module),
+        None => drop(message.system.remove(SystemProperty::ConnectionModuleId)),
+    }
+}
+
+/// Modules of other devices are no modules of this edge: to its routes they are devices behind it.
+fn source_of<'a>(sender: &'a Person, kind: EventSource, message: &'a Message) -> Source<'a> {
+    match (kind, sender.who.module_id()) {
+        (EventSource::TwinChange, _) => Source::TwinChange,
+        (EventSource::Telemetry, Some(module)) if sender.ours => {
+            Source::Module { module, output: message.system.get(SystemProperty::OutputName) }
+        }
+        (EventSource::Telemetry, _) => Source::Device,
+    }
+}
