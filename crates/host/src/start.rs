@@ -1,7 +1,14 @@
 //! What every module's `main` does: arguments, logs, signals, and the exit status.
 
-use crate::Host;
+mod health;
+
+use crate::{Env, Host, Stop, WiringError, log};
+use anyhow::{Context as _, anyhow};
+use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 
 /// It ran and the answer is no.
 pub const EXIT_NO: u8 = 1;
@@ -12,21 +19,196 @@ pub const EXIT_UNAVAILABLE: u8 = 69;
 /// Wrong configuration.
 pub const EXIT_CONFIGURATION: u8 = 78;
 
+/// How long a module may take to end once it was told to; container engines kill after ten seconds.
+pub const STOP_GRACE: Duration = Duration::from_secs(9);
+
 /// Nobody answers there: ends the process with exit status 69.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
 
 /// Runs a module as a process of its own. `name` and `version` are what `--version` prints.
+///
+/// SIGINT and SIGTERM stop it, and it has [`STOP_GRACE`] to end; a second one ends it at once.
 pub fn main(
-    _name: &'static str,
-    _version: &'static str,
-    _run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
+    name: &'static str,
+    version: &'static str,
+    run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
 ) -> ExitCode {
-    unimplemented!()
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|one| one.to_string_lossy().into()).collect();
+    let outcome = match verb(&arguments) {
+        Ok(Verb::Run) => run_module(name, Host::real(), run),
+        Ok(Verb::Health) => health::ask(&Env::of_process(), name),
+        Ok(Verb::Version) => {
+            println!("{name} {version}");
+            Ok(())
+        }
+        Ok(Verb::Help) => {
+            print!("{}", help(name, version));
+            Ok(())
+        }
+        Err(wrong) => {
+            eprintln!("{name}: {wrong}\n\n{}", help(name, version));
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::from(exit_status(&error))
+        }
+    }
 }
 
-/// The exit status that an error of `run` stands for.
-pub fn exit_status(_error: &anyhow::Error) -> u8 {
-    unimplemented!()
+/// The exit status that an error of `run` stands for: 78 for a [`WiringError`], 69 for an [`Unavailable`], else 1.
+pub fn exit_status(error: &anyhow::Error) -> u8 {
+    if caused_by::<WiringError>(error) {
+        EXIT_CONFIGURATION
+    } else if caused_by::<Unavailable>(error) {
+        EXIT_UNAVAILABLE
+    } else {
+        EXIT_NO
+    }
+}
+
+/// Says stop at the first SIGINT or SIGTERM; a second one ends the process at once, with status 1.
+///
+/// # Errors
+/// When the system does not let us hear signals.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn stop_on_signals(stop: Stop) -> io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        one_of(&mut interrupt, &mut terminate).await;
+        tracing::info!("told to stop");
+        stop.stop();
+        one_of(&mut interrupt, &mut terminate).await;
+        std::process::exit(EXIT_NO.into());
+    });
+    Ok(())
+}
+
+async fn one_of(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        biased;
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+/// What a module is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Verb {
+    Run,
+    Health,
+    Version,
+    Help,
+}
+
+fn verb(arguments: &[String]) -> Result<Verb, String> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => Ok(Verb::Run),
+        ["health"] => Ok(Verb::Health),
+        ["--version" | "-V"] => Ok(Verb::Version),
+        ["--help" | "-h" | "help"] => Ok(Verb::Help),
+        _ => Err(format!("unknown arguments {:?}; everything comes from the environment", words.join(" "))),
+    }
+}
+
+fn help(name: &str, version: &str) -> String {
+    format!(
+        "{name} {version}: a module of isotherm\n\n\
+         Usage:\n  \
+           {name}             run until SIGINT or SIGTERM\n  \
+           {name} health      exit 0 if the {name} of this state folder (ISOTHERM_STATE) answers, else 69\n  \
+           {name} --version\n  \
+           {name} --help\n\n\
+         Everything else comes from the environment: .env.example lists every variable.\n\
+         Exit status: 0 done, 1 it failed, 2 wrong usage, 69 nobody answers, 78 a variable is wrong.\n"
+    )
+}
+
+fn run_module(
+    name: &'static str,
+    host: Host,
+    run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    log::init(&host.env, "info")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("the runtime does not start")?;
+    let outcome = runtime.block_on(supervise(name, host, run));
+    runtime.shutdown_background(); // a chip that hangs on its bus must not keep the process
+    outcome
+}
+
+/// Runs the module beside those that hear signals and answer for its health.
+async fn supervise(
+    name: &'static str,
+    host: Host,
+    run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    stop_on_signals(host.stop.clone()).context("signals cannot be heard")?;
+    if let Err(error) = health::serve(&host, name).await {
+        tracing::warn!(%error, "`{name} health` will not be answered");
+    }
+    let stop = host.stop.clone();
+    let overdue = async {
+        stop.stopped().await;
+        sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        outcome = run(host) => outcome,
+        () = overdue => Err(anyhow!("it did not end within 9 s of being told to")),
+    }
+}
+
+/// Whether an error of this kind is anywhere among the causes, inside an I/O error too.
+fn caused_by<E: std::error::Error + 'static>(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let inside = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause.is::<E>() || inside.is_some_and(|inside| inside.is::<E>())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn words(arguments: &[&str]) -> Vec<String> {
+        arguments.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_module_has_no_arguments_but_three() {
+        assert_eq!(verb(&[]), Ok(Verb::Run));
+        assert_eq!(verb(&words(&["health"])), Ok(Verb::Health));
+        assert_eq!(verb(&words(&["--version"])), Ok(Verb::Version));
+        assert_eq!(verb(&words(&["--help"])), Ok(Verb::Help));
+        let error = verb(&words(&["--port", "1"])).unwrap_err();
+        assert_eq!(error, "unknown arguments \"--port 1\"; everything comes from the environment");
+    }
+
+    #[test]
+    fn the_exit_status_says_what_kind_of_trouble_it_was() {
+        let wiring = WiringError::new("SENSOR_CHIP", "\"tmp103\" is no chip");
+        assert_eq!(exit_status(&anyhow::Error::new(wiring.clone()).context("starting")), 78);
+        assert_eq!(exit_status(&io::Error::other(wiring).into()), 78);
+        assert_eq!(exit_status(&Unavailable("no hub there".into()).into()), 69);
+        assert_eq!(exit_status(&anyhow!("no")), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_module_that_does_not_end_is_ended() {
+        let host = Host { disk: Arc::new(crate::MemoryDisk::new()), ..Host::real() };
+        host.stop.stop();
+        let host = host.with_env(Env::of([("ISOTHERM_STATE", "/nonexistent/isotherm")]));
+        let outcome = supervise("sensor", host, async |_host: Host| std::future::pending().await).await;
+        assert!(outcome.unwrap_err().to_string().contains("did not end within 9 s"));
+    }
 }

@@ -110,7 +110,7 @@ pub fn common_name(der: &[u8]) -> Option<String> {
 
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, PkiError> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         Ok(_) => Err(unreadable("the certificate", "bytes follow its end")),
         Err(why) => Err(unreadable("the certificate", why)),
     }
