@@ -1,0 +1,4 @@
+//! How the hub speaks with whoever comes in. A new dialect is a file here and a port in `listen`.
+
+pub(crate) mod http;
+pub(crate) mod mqtt;

@@ -1,0 +1,223 @@
+//! MQTT 3.1.1 as IoT Hub speaks it: a fixed vocabulary of topics, each connection for one identity only.
+//!
+//! What a client publishes is heard into a batch and handed to the hub's mind under one lock; acknowledgements
+//! wait, in order, until the store says that what they stand for is on disk.
+
+mod greeting;
+mod hearing;
+mod owed;
+mod speaking;
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use isotherm_host::{BoxStream, Ended, Flow, Pilot, drive};
+use isotherm_iothub::{Identity, Message};
+use isotherm_protocol::Session as _;
+use isotherm_protocol::mqtt::{Limits, Server, ServerCommand, ServerEvent};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use self::hearing::Heard;
+use self::owed::Owed;
+use crate::bell::Bell;
+use crate::core::{Outcome, SessionId};
+use crate::listen::Arrival;
+use crate::shared::Shared;
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arrival) {
+    let (open, closed) = oneshot::channel();
+    let mut server = Server::new(shared.host.now(), Limits::default());
+    let mut connection = Connection::new(Arc::clone(&shared), arrival, closed);
+    let ended = drive(stream, &mut server, &mut connection).await;
+    shared.counters.count(match &ended {
+        Ended::PeerClosed => "mqtt_ended_by_peer",
+        Ended::Finished => "mqtt_ended",
+        Ended::Malformed(malformed) => {
+            tracing::debug!(client = %connection.name(), %malformed, "MQTT connection ended");
+            mqtt_fault(malformed.name())
+        }
+        Ended::Io(_) => "mqtt_ended_by_network",
+        Ended::WriteStalled => "mqtt_ended_write_stalled",
+    });
+    drop(connection);
+    drop(open); // now the next connection of this identity may be told that it is in
+}
+
+/// The name under which a fault of the protocol is counted.
+fn mqtt_fault(name: &'static str) -> &'static str {
+    match name {
+        "qos_two" => "mqtt_malformed_qos_two",
+        "too_large" => "mqtt_malformed_too_large",
+        "second_connect" => "mqtt_malformed_second_connect",
+        "not_connect" => "mqtt_malformed_not_connect",
+        "wildcard" => "mqtt_malformed_wildcard",
+        "keep_alive" => "mqtt_lapsed_keep_alive",
+        "connect_late" => "mqtt_lapsed_connect_late",
+        "impatient" => "mqtt_malformed_impatient",
+        _ => "mqtt_malformed",
+    }
+}
+
+/// One client's connection, between the protocol and the hub's mind.
+struct Connection {
+    shared: Arc<Shared>,
+    arrival: Arrival,
+    bell: Arc<Bell>,
+    stage: Stage,
+    /// There is something to do that nobody will ring for.
+    due: bool,
+    heard: VecDeque<Heard>,
+    settled: Vec<u64>,
+    owed: Owed,
+}
+
+/// How far a connection has come.
+enum Stage {
+    /// Nobody has said who it is. Holds what others wait on for this connection's end.
+    Greeting(Option<oneshot::Receiver<()>>),
+    /// Let in, but not told yet: the same identity's older socket is still open.
+    Waiting { client: Client, present: bool, older: oneshot::Receiver<()>, patience: Pin<Box<Sleep>> },
+    /// In.
+    Open(Client),
+    /// Refused, or gone.
+    Over,
+}
+
+/// Who is at the other end, once that is proven.
+struct Client {
+    who: Identity,
+    session: SessionId,
+    /// Published should the client vanish.
+    will: Option<Message>,
+}
+
+impl Connection {
+    fn new(shared: Arc<Shared>, arrival: Arrival, closed: oneshot::Receiver<()>) -> Self {
+        Self {
+            shared,
+            arrival,
+            bell: Bell::new(),
+            stage: Stage::Greeting(Some(closed)),
+            due: false,
+            heard: VecDeque::new(),
+            settled: Vec::new(),
+            owed: Owed::default(),
+        }
+    }
+
+    fn client(&self) -> Option<&Client> {
+        match &self.stage {
+            Stage::Waiting { client, .. } | Stage::Open(client) => Some(client),
+            Stage::Greeting(_) | Stage::Over => None,
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.client().map_or("(nobody yet)", |client| client.who.as_str())
+    }
+
+    /// Ends the connection from our side, for a reason that is counted.
+    fn close(&self, session: &mut Server, now: Instant, reason: &'static str) -> Flow {
+        self.shared.counters.count(reason);
+        session.handle_command(now, ServerCommand::Close);
+        Flow::End
+    }
+
+    /// The session with the hub's mind ends with the connection.
+    fn leave(&mut self, graceful: bool) {
+        if let Stage::Waiting { client, .. } | Stage::Open(client) =
+            std::mem::replace(&mut self.stage, Stage::Over)
+        {
+            let now = self.shared.now();
+            // When the hub itself ends, its clients did not vanish.
+            let graceful = graceful || self.shared.host.stop.is_stopped();
+            let mut core = self.shared.core();
+            for delivery in self.settled.drain(..) {
+                core.settle(client.session, delivery, Outcome::Accepted, now);
+            }
+            let will = client.will.filter(|_| !graceful);
+            core.detach(client.session, graceful, will, now);
+            drop(core);
+            self.shared.sockets.leave(&client.who, client.session);
+        }
+    }
+}
+
+impl Pilot<Server> for Connection {
+    fn on_event(&mut self, now: Instant, event: ServerEvent, session: &mut Server) -> Flow {
+        match event {
+            ServerEvent::Connect(connect) => self.greet(now, &connect, session),
+            ServerEvent::Publish { topic, payload, qos, packet_id, dup, retain } => {
+                let packet = hearing::Packet { topic, payload, qos, packet_id, dup, retain };
+                self.hear(now, packet, session)
+            }
+            ServerEvent::Acknowledged { token } => {
+                self.settled.push(token);
+                self.due = true;
+                Flow::Go
+            }
+            ServerEvent::Subscribe { packet_id, filters } => {
+                self.subscribe(now, packet_id, &filters, session)
+            }
+            ServerEvent::Unsubscribe { packet_id, filters } => {
+                self.unsubscribe(now, packet_id, &filters, session)
+            }
+            ServerEvent::Disconnected => {
+                // What it said before goodbye counts.
+                let flow = self.flush(now, session);
+                self.leave(true);
+                self.shared.counters.count("mqtt_ended_disconnect");
+                let _ = flow;
+                Flow::End
+            }
+            ServerEvent::Lapsed(fault) => {
+                tracing::debug!(client = %self.name(), %fault, "MQTT connection lapsed");
+                self.shared.counters.count(mqtt_fault(fault.name()));
+                Flow::End
+            }
+        }
+    }
+
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Stage::Waiting { older, patience, .. } = &mut self.stage {
+            let closed = Pin::new(older).poll(cx).is_ready();
+            if closed || patience.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        let rung = self.bell.poll(cx);
+        if self.due { Poll::Ready(()) } else { rung }
+    }
+
+    fn on_wake(&mut self, now: Instant, session: &mut Server) -> Flow {
+        if matches!(self.stage, Stage::Waiting { .. }) {
+            self.admit_when_alone(now, session);
+            return Flow::Go;
+        }
+        self.due = false;
+        if self.flush(now, session) == Flow::End || self.speak(now, session) == Flow::End {
+            return Flow::End;
+        }
+        self.pay(now, session);
+        Flow::Go
+    }
+
+    fn may_read(&self) -> bool {
+        match self.stage {
+            Stage::Greeting(_) => true,
+            Stage::Open(_) => self.heard.len() < hearing::HEARD_MAX && self.owed.has_room(),
+            Stage::Waiting { .. } | Stage::Over => false,
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.leave(false);
+    }
+}

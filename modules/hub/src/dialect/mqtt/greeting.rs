@@ -1,0 +1,138 @@
+//! CONNECT: who is it, may they come in, and is the seat free.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use isotherm_host::Flow;
+use isotherm_iothub::{Identity, Message, ToHub, UserName};
+use isotherm_protocol::Session as _;
+use isotherm_protocol::mqtt::{Connect, ConnectCode, Server, ServerCommand, Will};
+
+use super::{Client, Connection, Stage};
+use crate::core::{Authenticated, Credential, Refusal};
+
+/// How long a second connection waits for the first one's socket to close. The first may be stuck in a write to
+/// a peer that is gone; its session has ended in any case.
+const SEAT_WITHIN: Duration = Duration::from_millis(500);
+
+/// Why somebody is not let in: the code for them, the name for the counters.
+struct No(ConnectCode, &'static str);
+
+impl Connection {
+    /// Answers CONNECT, or sees to it that it is answered when the same identity's older socket is closed.
+    pub(super) fn greet(&mut self, now: Instant, connect: &Connect, session: &mut Server) -> Flow {
+        match self.let_in(connect) {
+            Ok((client, present)) => {
+                tracing::debug!(who = %client.who, "MQTT client let in");
+                self.seat(client, present);
+                self.admit_when_alone(now, session);
+                Flow::Go
+            }
+            Err(No(code, reason)) => {
+                self.shared.counters.count(reason);
+                session.handle_command(now, ServerCommand::Refuse(code));
+                self.stage = Stage::Over;
+                Flow::End
+            }
+        }
+    }
+
+    fn let_in(&self, connect: &Connect) -> Result<(Client, bool), No> {
+        let who = identity(connect)?;
+        let authenticated = self.authenticate(&who, connect)?;
+        let will = connect.will.as_ref().map(|will| will_message(&who, will)).transpose()?;
+        let now = self.shared.now();
+        let attached = self
+            .shared
+            .core()
+            .attach(&who, connect.clean, "mqtt", authenticated.until, self.bell.ringer(), now)
+            .map_err(|refusal| match refusal {
+                Refusal::Busy => No(ConnectCode::ServerUnavailable, "mqtt_refused_too_many_sessions"),
+                _ => No(ConnectCode::NotAuthorized, "mqtt_refused_unknown_identity"),
+            })?;
+        Ok((Client { who, session: attached.session, will }, attached.present))
+    }
+
+    fn authenticate(&self, who: &Identity, connect: &Connect) -> Result<Authenticated, No> {
+        let wall = self.shared.host.wall();
+        let certificate = self.arrival.judge(&self.shared.device_roots, wall);
+        let credential = match &connect.password {
+            // Bytes that are no text are no token either; said as one that does not parse.
+            Some(password) => Credential::Sas(std::str::from_utf8(password).unwrap_or("")),
+            None => certificate.as_ref().map_or(Credential::None, |certificate| certificate.credential()),
+        };
+        self.shared.core().authenticate(who, credential, wall).map_err(|why| {
+            tracing::info!(%who, %why, "MQTT client not let in");
+            No(ConnectCode::NotAuthorized, "mqtt_refused_not_authorized")
+        })
+    }
+
+    /// Takes the identity's seat; an older connection that has it has been told to go.
+    fn seat(&mut self, client: Client, present: bool) {
+        let Stage::Greeting(closed) = &mut self.stage else { return };
+        let closed = closed.take().expect("a connection is greeted once");
+        let older = self.shared.sockets.enter(&client.who, client.session, closed);
+        self.stage = match older {
+            Some(older) => {
+                let patience = Box::pin(tokio::time::sleep(SEAT_WITHIN));
+                Stage::Waiting { client, present, older, patience }
+            }
+            None => {
+                let (_, older) = tokio::sync::oneshot::channel(); // nobody to wait for: it is closed already
+                Stage::Waiting {
+                    client,
+                    present,
+                    older,
+                    patience: Box::pin(tokio::time::sleep(Duration::ZERO)),
+                }
+            }
+        };
+    }
+
+    /// Says CONNACK 0 once no other socket of this identity is open.
+    pub(super) fn admit_when_alone(&mut self, now: Instant, session: &mut Server) {
+        let Stage::Waiting { older, patience, .. } = &mut self.stage else { return };
+        // Whoever called was woken by one of the two; asking again needs no waker of its own.
+        let mut cx = Context::from_waker(Waker::noop());
+        let closed = Pin::new(older).poll(&mut cx).is_ready();
+        if !closed && patience.as_mut().poll(&mut cx) == Poll::Pending {
+            return;
+        }
+        if let Stage::Waiting { client, present, .. } = std::mem::replace(&mut self.stage, Stage::Over) {
+            self.stage = Stage::Open(client);
+            session.handle_command(now, ServerCommand::Accept { session_present: present });
+            self.shared.counters.count("mqtt_accepted");
+            self.due = true; // messages may have waited for it
+        }
+    }
+}
+
+/// Who a CONNECT says it is.
+fn identity(connect: &Connect) -> Result<Identity, No> {
+    let user_name = connect.user_name.as_deref().unwrap_or("");
+    let user_name = UserName::parse(user_name).map_err(|refused| {
+        tracing::info!(%refused, "MQTT client not let in");
+        No(ConnectCode::ServerUnavailable, "mqtt_refused_user_name")
+    })?;
+    if user_name.identity.as_str() != connect.client_id.as_str() {
+        return Err(No(ConnectCode::NotAuthorized, "mqtt_refused_client_id"));
+    }
+    Ok(user_name.identity)
+}
+
+/// A will is a message of the client's own, or it is no will.
+fn will_message(who: &Identity, will: &Will) -> Result<Message, No> {
+    let Ok(ToHub::Telemetry { properties: (system, properties), .. }) = ToHub::parse_from(&will.topic, who)
+    else {
+        return Err(No(ConnectCode::NotAuthorized, "mqtt_refused_will_topic"));
+    };
+    let mut message = Message { body: will.payload.clone(), system, properties };
+    // IoT Hub and edgeHub mark it under different names.
+    let mark = if who.module_id().is_some() { "MessageType" } else { "iothub-MessageType" };
+    message.properties.set(mark, "Will");
+    if will.retain {
+        message.properties.set("mqtt-retain", "true");
+    }
+    Ok(message)
+}

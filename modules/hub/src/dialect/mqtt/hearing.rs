@@ -1,0 +1,251 @@
+//! What a client says: messages, twin requests, answers to methods, subscriptions.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use isotherm_host::Flow;
+use isotherm_iothub::{Feed, FilterMeaning, Identity, Message, MethodResult, ToHub, twin_result_topic};
+use isotherm_protocol::Session as _;
+use isotherm_protocol::mqtt::{Qos, Server, ServerCommand, Text};
+
+use super::owed::Debt;
+use super::{Connection, Stage};
+use crate::core::{ErrorCode, Outcome, Refusal};
+use crate::dialect::http::failure::twin_error;
+use crate::store::Ticket;
+
+/// Messages heard and not yet handed to the hub's mind; at this many they are handed over, and while the store
+/// refuses, no more is read.
+pub(super) const HEARD_MAX: usize = 256;
+/// SUBACK's code for a filter that is not granted.
+const NOT_GRANTED: u8 = 0x80;
+
+/// A PUBLISH.
+pub(super) struct Packet {
+    pub(super) topic: Text,
+    pub(super) payload: Bytes,
+    pub(super) qos: Qos,
+    pub(super) packet_id: u16,
+    pub(super) dup: bool,
+    pub(super) retain: bool,
+}
+
+impl Packet {
+    fn acknowledge(&self) -> Option<u16> {
+        (self.qos != Qos::AtMostOnce).then_some(self.packet_id)
+    }
+}
+
+/// A message heard and not yet handed over.
+pub(super) struct Heard {
+    message: Message,
+    packet_id: Option<u16>,
+}
+
+impl Connection {
+    /// Understands a PUBLISH by its topic.
+    pub(super) fn hear(&mut self, now: Instant, packet: Packet, session: &mut Server) -> Flow {
+        let Stage::Open(client) = &self.stage else { return Flow::End };
+        match ToHub::parse_from(&packet.topic, &client.who) {
+            Ok(ToHub::Telemetry { properties, .. }) => {
+                let heard = Heard { packet_id: packet.acknowledge(), message: message(packet, properties) };
+                self.heard.push_back(heard);
+                self.due = true;
+                if self.heard.len() < HEARD_MAX { Flow::Go } else { self.flush(now, session) }
+            }
+            Ok(other) => {
+                let who = client.who.clone();
+                if self.flush(now, session) == Flow::End {
+                    return Flow::End;
+                }
+                self.hear_request(now, &who, other, &packet);
+                self.due = true;
+                Flow::Go
+            }
+            Err(refused) => {
+                tracing::info!(who = %client.who, %refused, "MQTT client published where it may not; closed");
+                self.close(session, now, "mqtt_ended_topic")
+            }
+        }
+    }
+
+    /// Hands what was heard and what was settled to the hub's mind, under one lock.
+    pub(super) fn flush(&mut self, now: Instant, session: &mut Server) -> Flow {
+        if self.heard.is_empty() && self.settled.is_empty() {
+            return Flow::Go;
+        }
+        let Stage::Open(client) = &self.stage else { return Flow::Go };
+        let both = self.shared.now();
+        let mut core = self.shared.core();
+        for delivery in self.settled.drain(..) {
+            core.settle(client.session, delivery, Outcome::Accepted, both);
+        }
+        if !self.heard.is_empty() && self.shared.store.refusing() {
+            // They stay here, unacknowledged; nothing more is read until the store rings.
+            drop(core);
+            self.shared.store.on_room(self.bell.ringer());
+            return Flow::Go;
+        }
+        while let Some(Heard { message, packet_id }) = self.heard.pop_front() {
+            let bytes = message.body.len();
+            match core.publish(client.session, &client.who, message, both) {
+                Ok(ticket) => self.owed.push(Debt { ticket, packet_id, answer: None, bytes }),
+                Err(refusal) => {
+                    drop(core);
+                    tracing::info!(who = %client.who, %refusal, "message refused; connection closed");
+                    return self.close(session, now, refusal_name(&refusal));
+                }
+            }
+        }
+        Flow::Go
+    }
+
+    /// Everything but a message.
+    fn hear_request(&mut self, now: Instant, who: &Identity, request: ToHub, packet: &Packet) {
+        let (ticket, answer) = match request {
+            ToHub::TwinGet { rid } => (Ticket::DURABLE, self.twin(who, &rid)),
+            ToHub::TwinPatch { rid } => self.report(who, rid.as_deref(), &packet.payload),
+            ToHub::MethodResponse { status, rid } => {
+                self.answer_method(status, &rid, &packet.payload);
+                (Ticket::DURABLE, None)
+            }
+            ToHub::Telemetry { .. } | ToHub::Ignored(_) => {
+                tracing::info!(%who, "a method response that belongs to no call");
+                self.shared.counters.count("mqtt_ignored_topic");
+                (Ticket::DURABLE, None)
+            }
+        };
+        let _ = now;
+        self.owed.push(Debt { ticket, packet_id: packet.acknowledge(), answer, bytes: packet.payload.len() });
+    }
+
+    fn twin(&self, who: &Identity, rid: &str) -> Option<(Text, Bytes)> {
+        let twin = self.shared.core().twin_get(who);
+        match twin {
+            Some(twin) => answer(200, rid, None, twin.to_string()),
+            None => {
+                let error = twin_error(&self.shared.host, ErrorCode::DeviceNotFound, "no such identity");
+                answer(404, rid, None, error)
+            }
+        }
+    }
+
+    fn report(&self, who: &Identity, rid: Option<&str>, payload: &[u8]) -> (Ticket, Option<(Text, Bytes)>) {
+        let result = serde_json::from_slice(payload)
+            .map_err(|error| format!("reported properties are a JSON object: {error}"))
+            .and_then(|patch| {
+                let now = self.shared.now();
+                self.shared.core().reported(who, &patch, now).map_err(|refused| refused.to_string())
+            });
+        match (result, rid) {
+            (Ok((version, ticket)), Some(rid)) => (ticket, answer(204, rid, Some(version), String::new())),
+            (Ok((_, ticket)), None) => (ticket, None),
+            (Err(reason), rid) => {
+                tracing::info!(%who, reason, "reported properties refused");
+                let error = twin_error(&self.shared.host, ErrorCode::ArgumentInvalid, &reason);
+                (Ticket::DURABLE, rid.and_then(|rid| answer(400, rid, None, error)))
+            }
+        }
+    }
+
+    fn answer_method(&self, status: i32, rid: &str, payload: &[u8]) {
+        let Stage::Open(client) = &self.stage else { return };
+        let result = MethodResult::from_wire(status, payload).unwrap_or_else(|refused| {
+            // The caller is told what came rather than left to wait for a time-out.
+            tracing::info!(who = %client.who, %refused, "a method's answer is no JSON");
+            let text = String::from_utf8_lossy(payload).into_owned();
+            MethodResult { status, payload: serde_json::Value::String(text) }
+        });
+        let now = self.shared.now();
+        self.shared.core().method_response(client.session, rid, result.status, result.payload, now);
+    }
+
+    /// Turns feeds on. What is not ours to give is refused by its code; the connection goes on.
+    pub(super) fn subscribe(
+        &mut self,
+        now: Instant,
+        packet_id: u16,
+        filters: &[(Text, Qos)],
+        session: &mut Server,
+    ) -> Flow {
+        if self.flush(now, session) == Flow::End {
+            return Flow::End;
+        }
+        let Stage::Open(client) = &self.stage else { return Flow::End };
+        let both = self.shared.now();
+        let mut core = self.shared.core();
+        let mut codes = Vec::with_capacity(filters.len());
+        for (filter, qos) in filters {
+            let qos = (*qos).min(Qos::AtLeastOnce) as u8;
+            codes.push(match Feed::of_filter(filter, &client.who) {
+                FilterMeaning::Feed(feed) => {
+                    core.subscribe(client.session, feed, qos, both);
+                    qos
+                }
+                FilterMeaning::Foreign | FilterMeaning::Unknown => {
+                    tracing::info!(who = %client.who, %filter, "subscription refused");
+                    self.shared.counters.count("mqtt_refused_filter");
+                    NOT_GRANTED
+                }
+            });
+        }
+        drop(core);
+        session.handle_command(now, ServerCommand::Granted { packet_id, codes });
+        self.due = true;
+        Flow::Go
+    }
+
+    /// Turns feeds off.
+    pub(super) fn unsubscribe(
+        &mut self,
+        now: Instant,
+        packet_id: u16,
+        filters: &[Text],
+        session: &mut Server,
+    ) -> Flow {
+        if self.flush(now, session) == Flow::End {
+            return Flow::End;
+        }
+        let Stage::Open(client) = &self.stage else { return Flow::End };
+        let mut core = self.shared.core();
+        for filter in filters {
+            if let FilterMeaning::Feed(feed) = Feed::of_filter(filter, &client.who) {
+                core.unsubscribe(client.session, feed);
+            }
+        }
+        drop(core);
+        session.handle_command(now, ServerCommand::Unsubscribed { packet_id });
+        Flow::Go
+    }
+}
+
+fn message(packet: Packet, properties: (isotherm_iothub::System, isotherm_iothub::Properties)) -> Message {
+    // Copied: a slice would keep the whole buffer that was read into for as long as the message waits.
+    let mut message = Message {
+        body: Bytes::copy_from_slice(&packet.payload),
+        system: properties.0,
+        properties: properties.1,
+    };
+    if packet.retain {
+        message.properties.set("mqtt-retain", "true");
+    }
+    if packet.dup {
+        message.properties.set("mqtt-dup", "true");
+    }
+    message
+}
+
+fn answer(status: u16, rid: &str, version: Option<u64>, body: String) -> Option<(Text, Bytes)> {
+    let topic = Text::try_from(twin_result_topic(status, rid, version)).ok()?; // a rid of 64 KiB gets no answer
+    Some((topic, Bytes::from(body)))
+}
+
+fn refusal_name(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::TooLarge { .. } => "mqtt_ended_message_too_large",
+        Refusal::Foreign { .. } => "mqtt_ended_topic",
+        Refusal::Malformed(_) => "mqtt_ended_message_malformed",
+        Refusal::Full => "mqtt_ended_store_full",
+        Refusal::Busy | Refusal::Unknown | Refusal::Ended => "mqtt_ended_session_over",
+    }
+}

@@ -1,0 +1,74 @@
+//! What a client is owed: acknowledgements and answers that wait for the disk, in the order they must leave.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+use isotherm_protocol::Session as _;
+use isotherm_protocol::mqtt::{Qos, Server, ServerCommand, Text};
+
+use super::Connection;
+use crate::store::Ticket;
+
+/// Messages of one connection that may wait for the disk; at this many no more is read from it. More than the
+/// rounds of a slow disk take in, and a client cannot have more than 65,535 on the way anyway.
+const OWED_MAX: usize = 8_192;
+/// Bytes of them; at this many no more is read either.
+const OWED_BYTES_MAX: usize = 4 << 20;
+
+/// Debts, oldest first.
+#[derive(Default)]
+pub(super) struct Owed {
+    debts: VecDeque<Debt>,
+    bytes: usize,
+    /// The ticket that the store will ring for.
+    rung_for: Option<Ticket>,
+}
+
+/// One publish, and what its sender gets for it.
+pub(super) struct Debt {
+    /// When it may be paid.
+    pub(super) ticket: Ticket,
+    /// The PUBACK, unless it was QoS 0.
+    pub(super) packet_id: Option<u16>,
+    /// The answer to a twin request.
+    pub(super) answer: Option<(Text, Bytes)>,
+    /// How much of the store's pending bytes it stands for.
+    pub(super) bytes: usize,
+}
+
+impl Owed {
+    /// One more.
+    pub(super) fn push(&mut self, debt: Debt) {
+        self.bytes += debt.bytes;
+        self.debts.push_back(debt);
+    }
+
+    /// Whether more may be read.
+    pub(super) fn has_room(&self) -> bool {
+        self.debts.len() < OWED_MAX && self.bytes < OWED_BYTES_MAX
+    }
+}
+
+impl Connection {
+    /// Pays what may be paid, and has the store ring for the next.
+    pub(super) fn pay(&mut self, now: Instant, session: &mut Server) {
+        let durable = self.shared.store.durable();
+        while let Some(debt) = self.owed.debts.pop_front_if(|debt| debt.ticket <= durable) {
+            self.owed.bytes -= debt.bytes;
+            if let Some(packet_id) = debt.packet_id {
+                session.handle_command(now, ServerCommand::Acknowledge { packet_id });
+            }
+            if let Some((topic, payload)) = debt.answer {
+                let command =
+                    ServerCommand::Deliver { token: 0, topic, payload, qos: Qos::AtMostOnce, dup: false };
+                session.handle_command(now, command);
+            }
+        }
+        let next = self.owed.debts.front().map(|debt| debt.ticket);
+        if let Some(ticket) = next.filter(|_| self.owed.rung_for != next) {
+            self.owed.rung_for = next;
+            self.shared.store.on_durable(ticket, self.bell.ringer());
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The doors: accept, TLS, and a task for each connection. What happens in one connection, a panic too, costs
+//! only that connection.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use isotherm_host::tls::PeerCertificate;
+use isotherm_host::{BoxListener, BoxStream, Peer};
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::core::Credential;
+use crate::dialect;
+use crate::shared::Shared;
+
+/// Connections open at once, over all doors; one more is closed unheard, and counted.
+pub(crate) const CONNECTIONS_MAX: usize = 10_000;
+/// TLS handshakes under way at once; one more is closed unheard. Each holds some 30 KiB.
+const HANDSHAKES_MAX: usize = 2_000;
+/// How long a handshake may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long accepting rests when the system has no socket to give.
+const REST: Duration = Duration::from_millis(100);
+/// How long open connections have to end when the hub does.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What is spoken behind a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Mqtts,
+    Https,
+}
+
+/// Room for connections, shared by all doors.
+#[derive(Debug)]
+pub(crate) struct Room {
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+}
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+        }
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        CONNECTIONS_MAX - self.connections.available_permits()
+    }
+
+    /// Waits until every connection has ended, for a while.
+    pub(crate) async fn emptied(&self) {
+        let everybody = u32::try_from(CONNECTIONS_MAX).expect("a few thousand");
+        if timeout(FAREWELL, self.connections.acquire_many(everybody)).await.is_err() {
+            tracing::warn!(open = self.open(), "connections did not end in time and are dropped");
+        }
+    }
+}
+
+/// Takes in connections at one door until the hub ends.
+pub(crate) async fn listen(shared: Arc<Shared>, listener: BoxListener, door: Door) {
+    let stop = shared.host.stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.stopped() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&shared, stream, peer, door),
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted at the moment");
+                shared.counters.count("accept_failed");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+fn admit(shared: &Arc<Shared>, stream: BoxStream, peer: Peer, door: Door) {
+    let Ok(seat) = Arc::clone(&shared.room.connections).try_acquire_owned() else {
+        return shared.counters.count("connections_refused_too_many");
+    };
+    let Ok(greeting) = Arc::clone(&shared.room.handshakes).try_acquire_owned() else {
+        return shared.counters.count("connections_refused_too_many_handshakes");
+    };
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        let stop = shared.host.stop.clone();
+        let connection = connect(Arc::clone(&shared), stream, door, greeting, Arc::new(seat));
+        let connection = AssertUnwindSafe(connection).catch_unwind();
+        tokio::select! {
+            biased;
+            () = stop.stopped() => {}
+            ended = connection => if ended.is_err() {
+                tracing::error!(%peer, "a connection panicked; it is closed, the others go on");
+                shared.counters.count("connections_panicked");
+            }
+        }
+    });
+}
+
+async fn connect(
+    shared: Arc<Shared>,
+    stream: BoxStream,
+    door: Door,
+    greeting: OwnedSemaphorePermit,
+    seat: Arc<OwnedSemaphorePermit>,
+) {
+    let tls = shared.tls();
+    let (stream, certificate) = match timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            return shared.counters.count("tls_failed");
+        }
+        Err(_) => return shared.counters.count("tls_too_slow"),
+    };
+    drop(greeting);
+    drop(tls);
+    let arrival = Arrival { certificate: certificate.map(Arc::new), _seat: seat };
+    match door {
+        Door::Mqtts => dialect::mqtt::serve(shared, stream, arrival).await,
+        Door::Https => dialect::http::serve(shared, stream, arrival).await,
+    }
+}
+
+/// What is known of a peer once it is inside.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    /// The certificates that it showed in the handshake, if any.
+    certificate: Option<Arc<PeerCertificate>>,
+    /// Its place among the connections, taken for as long as anybody holds this; a WebSocket outlives its HTTP.
+    _seat: Arc<OwnedSemaphorePermit>,
+}
+
+/// A peer's certificate, looked at.
+pub(crate) struct Judged {
+    thumbprints: [String; 2],
+    trusted: bool,
+    common_name: String,
+}
+
+impl Arrival {
+    /// Looks at the certificate: whose is it, and does it lead to one of the `roots`?
+    pub(crate) fn judge(&self, roots: &str, now: Timestamp) -> Option<Judged> {
+        let shown = self.certificate.as_deref()?;
+        let leaf = shown.leaf();
+        Some(Judged {
+            thumbprints: [isotherm_pki::thumbprint(leaf), isotherm_pki::thumbprint_sha256(leaf)],
+            trusted: !roots.is_empty() && isotherm_pki::chain_trusted(&shown.chain, roots, now).is_ok(),
+            common_name: isotherm_pki::common_name(leaf).unwrap_or_default(),
+        })
+    }
+}
+
+impl Judged {
+    /// As the hub's mind wants it.
+    pub(crate) fn credential(&self) -> Credential<'_> {
+        Credential::Certificate {
+            thumbprints: &self.thumbprints,
+            chain_trusted: self.trusted,
+            common_name: &self.common_name,
+        }
+    }
+}

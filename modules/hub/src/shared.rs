@@ -1,0 +1,115 @@
+//! What every connection of a hub shares.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use isotherm_host::Host;
+use isotherm_host::tls::ServerTls;
+use isotherm_iothub::Identity;
+use tokio::sync::oneshot;
+
+use crate::core::{Core, Now, SessionId};
+use crate::counters::Counters;
+use crate::listen::Room;
+use crate::store::{Store, Ticket};
+
+/// The hub's mind, its store and its doors; one for all connections.
+pub(crate) struct Shared {
+    pub(crate) host: Host,
+    pub(crate) store: Store,
+    pub(crate) counters: Counters,
+    pub(crate) sockets: Sockets,
+    pub(crate) room: Room,
+    /// Authorities trusted for devices' certificates, PEM; empty if none.
+    pub(crate) device_roots: String,
+    core: Mutex<Core>,
+    tls: RwLock<Arc<ServerTls>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        host: Host,
+        store: Store,
+        core: Core,
+        tls: ServerTls,
+        device_roots: String,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            host,
+            store,
+            counters: Counters::default(),
+            sockets: Sockets::default(),
+            room: Room::new(),
+            device_roots,
+            core: Mutex::new(core),
+            tls: RwLock::new(Arc::new(tls)),
+        })
+    }
+
+    /// The hub's mind, for one call. A connection that panicked while it held the lock costs only itself.
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Both clocks.
+    pub(crate) fn now(&self) -> Now {
+        Now { instant: self.host.now(), wall: self.host.wall() }
+    }
+
+    /// What the TLS server presents at the moment.
+    pub(crate) fn tls(&self) -> Arc<ServerTls> {
+        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Presents another certificate from the next connection on.
+    pub(crate) fn present(&self, tls: ServerTls) {
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tls);
+    }
+
+    /// Waits until what `ticket` stands for is on disk.
+    pub(crate) async fn durable(&self, ticket: Ticket) {
+        if self.store.durable() >= ticket {
+            return;
+        }
+        let notify = Arc::new(tokio::sync::Notify::new());
+        let ringer = Arc::clone(&notify);
+        self.store.on_durable(ticket, Arc::new(move || ringer.notify_one()));
+        notify.notified().await;
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+/// Which connection carries which session, so that a second one of the same identity is let in only when the
+/// first one's socket is closed. Whatever the dialects: they share this.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets(Mutex<BTreeMap<Identity, (SessionId, oneshot::Receiver<()>)>>);
+
+impl Sockets {
+    /// Enters a session's connection. What comes back ends when the connection that had the identity before is
+    /// closed; `open` is dropped when this one is.
+    pub(crate) fn enter(
+        &self,
+        who: &Identity,
+        session: SessionId,
+        open: oneshot::Receiver<()>,
+    ) -> Option<oneshot::Receiver<()>> {
+        self.lock().insert(who.clone(), (session, open)).map(|(_, before)| before)
+    }
+
+    /// Forgets a connection that is closed, unless another one took its place.
+    pub(crate) fn leave(&self, who: &Identity, session: SessionId) {
+        let mut sockets = self.lock();
+        if sockets.get(who).is_some_and(|(entered, _)| *entered == session) {
+            sockets.remove(who);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Identity, (SessionId, oneshot::Receiver<()>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
