@@ -1,0 +1,102 @@
+//! HTTP: IoT Hub's service API as far as the SDKs and `isotherm` call it, edgeHub's own copy of direct methods, the
+//! few paths that are isotherm's own, and the way in for MQTT over WebSocket.
+
+mod access;
+mod configuration;
+mod devicebound;
+mod devices;
+mod events;
+pub(crate) mod failure;
+mod lines;
+mod methods;
+mod query;
+mod twins;
+mod watch;
+mod websocket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use isotherm_host::BoxStream;
+
+use crate::listen::Arrival;
+use crate::shared::Shared;
+
+/// How long the head of a request may take, and how long a connection may idle between two.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a request's body: the largest is a deployment of many modules with their desired properties.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// What a handler needs besides the request.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) arrival: Arrival,
+}
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arrival) {
+    let door = Door { shared: Arc::clone(&shared), arrival };
+    let service = TowerToHyperService::new(router(door));
+    let ended = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    match ended {
+        Ok(()) => shared.counters.count("http_ended"),
+        Err(error) => {
+            tracing::debug!(%error, "HTTP connection ended");
+            shared.counters.count("http_ended_by_error");
+        }
+    }
+}
+
+fn router(door: Door) -> Router {
+    Router::new()
+        .route("/devices", get(devices::list))
+        .route("/devices/", get(devices::list))
+        .route("/devices/query", post(query::query))
+        .route("/devices/{device}", get(devices::get).put(devices::put).delete(devices::delete))
+        .route("/devices/{device}/modules", get(devices::modules))
+        .route(
+            "/devices/{device}/modules/{module}",
+            get(devices::get_module).put(devices::put_module).delete(devices::delete_module),
+        )
+        .route("/devices/{device}/applyConfigurationContent", post(configuration::apply))
+        .route("/devices/{device}/commands", axum::routing::delete(devicebound::purge))
+        .route("/devices/{device}/messages/events", post(events::from_device))
+        .route("/devices/{device}/modules/{module}/messages/events", post(events::from_module))
+        .route("/statistics/devices", get(devices::statistics))
+        .route("/statistics/service", get(devices::service_statistics))
+        .route("/twins/{device}", get(twins::get).patch(twins::patch).put(twins::put))
+        .route(
+            "/twins/{device}/modules/{module}",
+            get(twins::get_module).patch(twins::patch_module).put(twins::put_module),
+        )
+        .route("/twins/{device}/methods", post(methods::device))
+        .route("/twins/{device}/modules/{module}/methods", post(methods::module))
+        .route("/isotherm/v1/status", get(watch::status))
+        .route("/isotherm/v1/watch", get(watch::watch))
+        .route("/isotherm/v1/messages", post(events::send))
+        .route("/isotherm/v1/devices/{device}/messages/devicebound", post(devicebound::send))
+        .fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn_with_state(door.clone(), websocket::or_http))
+        .with_state(door)
+}
+
+async fn nothing_here(request: Request) -> (StatusCode, String) {
+    (StatusCode::NOT_FOUND, format!("{} {} is not served here\n", request.method(), request.uri().path()))
+}
