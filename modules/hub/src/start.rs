@@ -1,0 +1,271 @@
+//! How a hub comes up, step by step, and how it goes down.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use isotherm_host::tls::{ClientCertificates, ServerTls};
+use isotherm_host::{BoxListener, Disk, Host, WiringError};
+use isotherm_iothub::{Key, Template};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::certificates::{self, Certificates};
+use crate::committer::Committer;
+use crate::core::{self, Core, Now};
+use crate::listen::{self, Door};
+use crate::options::{Options, Quotas, SyncWhen};
+use crate::place::Place;
+use crate::ready::{self, READY_FILE, Ready};
+use crate::shared::Shared;
+use crate::store::{Settings, Store, SyncMode};
+use crate::workload::{self, Workload};
+
+/// Where the store is, under the state folder.
+const STORE_FOLDER: &str = "hub/store";
+/// Where keys and certificates are.
+const PKI_FOLDER: &str = "hub/pki";
+/// The deployment that was applied last.
+const TEMPLATE_FILE: &str = "hub/deployment.json";
+/// The authority to trust, for others to read.
+pub(crate) const CA_FILE: &str = "ca.pem";
+/// The workload API's socket.
+pub(crate) const WORKLOAD_SOCKET: &str = "workload.sock";
+
+/// A hub that is up: its tasks, and all that must be put away when they have ended.
+pub(crate) struct Running {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    committer: Committer,
+    place: Place,
+}
+
+/// Brings a hub up.
+pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Running, Ready)> {
+    let place = Place::open(&host, options)?;
+    let certificates = Arc::new(open_certificates(&host, options, &place)?);
+    let tls = server_tls(&certificates)?;
+    let device_roots = device_roots(&*place.outside, options)?;
+
+    let store = open_store(options, &place)?;
+    let now = Now { instant: host.now(), wall: host.wall() };
+    let core = Core::open(core_options(options)?, store.clone(), host.chance.clone(), now)
+        .context("the hub's state cannot be recalled")?;
+    let committer = Committer::start(&host, &store);
+    let shared = Shared::new(host, store, core, tls, device_roots);
+    apply_template(&shared, options, &place).await?;
+
+    let mqtts = open(&shared.host, options, "mqtts", options.mqtts).await?;
+    let https = open(&shared.host, options, "https", options.https).await?;
+    let ports = (mqtts.local_addr()?.port(), https.local_addr()?.port());
+    let ready = ready::describe(&shared, options, &place.folder, ports);
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(listen::listen(Arc::clone(&shared), mqtts, Door::Mqtts));
+    tasks.spawn(listen::listen(Arc::clone(&shared), https, Door::Https));
+    tasks.spawn(keep_time(Arc::clone(&shared)));
+    tasks.spawn(renew(Arc::clone(&shared), options.clone(), place.inside.clone(), place.path(PKI_FOLDER)));
+    serve_workload(&mut tasks, &shared, certificates, &place).await;
+    place
+        .outside
+        .write_atomic(&place.path(READY_FILE), &serde_json::to_vec_pretty(&ready)?)
+        .context("the state folder cannot be written to")?;
+    tracing::info!(
+        host_name = ready.host_name,
+        address = ready.address,
+        mqtts = ports.0,
+        https = ports.1,
+        "the hub is ready"
+    );
+    Ok((Running { shared, tasks, committer, place }, ready))
+}
+
+impl Running {
+    /// Waits for the word to stop, then ends everything in the order that loses nothing.
+    pub(crate) async fn until_closed(mut self) -> anyhow::Result<()> {
+        self.shared.host.stop.stopped().await;
+        let _ = self.place.outside.remove(&self.place.path(READY_FILE)); // nobody shall look for a hub here
+        while self.tasks.join_next().await.is_some() {}
+        self.shared.room.emptied().await;
+        let synced = self.committer.close().await;
+        tracing::info!("the hub has ended");
+        synced.context("the last of the hub's state could not be synced")
+    }
+}
+
+fn open_certificates(host: &Host, options: &Options, place: &Place) -> anyhow::Result<Certificates> {
+    let names = names(&*place.outside, options);
+    let certificates = Certificates::open(&*place.inside, &place.path(PKI_FOLDER), &names, host.wall())?;
+    place
+        .outside
+        .write_atomic(&place.path(CA_FILE), certificates.authority.certificate_pem().as_bytes())
+        .context("ca.pem cannot be written")?;
+    Ok(certificates)
+}
+
+fn server_tls(certificates: &Certificates) -> anyhow::Result<ServerTls> {
+    Ok(ServerTls::new(&certificates.chain_pem, &certificates.key_pem, ClientCertificates::Asked)?)
+}
+
+/// Every name that somebody may dial this hub by.
+fn names(disk: &dyn Disk, options: &Options) -> Vec<String> {
+    let mut names = vec![options.host_name.clone()];
+    let others = ["localhost", "127.0.0.1", "::1", "edgeHub"].map(str::to_owned);
+    let listen = (!options.listen.is_unspecified()).then(|| options.listen.to_string());
+    let candidates =
+        others.into_iter().chain(options.names.iter().cloned()).chain(machine(disk)).chain(listen);
+    for name in candidates {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The machine's own name, if it tells.
+pub(crate) fn machine(disk: &dyn Disk) -> Option<String> {
+    let text = disk.read(Path::new("/proc/sys/kernel/hostname")).ok()?;
+    let name = String::from_utf8(text).ok()?.trim().to_owned();
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '.';
+    (!name.is_empty() && name.chars().all(fits)).then_some(name)
+}
+
+fn device_roots(disk: &dyn Disk, options: &Options) -> anyhow::Result<String> {
+    let mut roots = String::new();
+    for file in &options.device_ca {
+        let wrong = |why: String| WiringError::new(format!("--device-ca {}", file.display()), why);
+        let text = disk.read(file).map_err(|error| wrong(error.to_string()))?;
+        let text = String::from_utf8(text).map_err(|_| wrong("is no PEM text".to_owned()))?;
+        let found = isotherm_pki::certificates(&text).map_err(|error| wrong(error.to_string()))?;
+        if found.is_empty() {
+            return Err(wrong("holds no certificate; a PEM file is wanted".to_owned()).into());
+        }
+        roots.push_str(&text);
+        roots.push('\n');
+    }
+    Ok(roots)
+}
+
+fn open_store(options: &Options, place: &Place) -> anyhow::Result<Store> {
+    let sync = match options.sync {
+        SyncWhen::Batch => SyncMode::Batch,
+        SyncWhen::Interval(interval) => SyncMode::Interval(interval),
+    };
+    let settings = Settings { sync, ..Settings::default() };
+    let (store, recovered) = Store::open(Arc::clone(&place.inside), &place.path(STORE_FOLDER), settings)?;
+    if recovered.torn_bytes > 0 || recovered.corrupt_records > 0 {
+        tracing::warn!(?recovered, "the store was not closed in order; nothing acknowledged is missing");
+    } else {
+        tracing::debug!(?recovered, "the store is open");
+    }
+    Ok(store)
+}
+
+fn core_options(options: &Options) -> anyhow::Result<core::Options> {
+    if options.quotas == Quotas::S1 {
+        tracing::warn!("quotas of S1 are not enforced yet; sizes and queue lengths are");
+    }
+    let mut policies = Vec::new();
+    for (name, key) in &options.policies {
+        let key = Key::from_base64(key)
+            .map_err(|refused| WiringError::new(format!("--policy {name}"), refused.to_string()))?;
+        policies.push((name.clone(), key));
+    }
+    let other_names = options.names.clone();
+    Ok(core::Options { policies, other_names, ..core::Options::new(&options.host_name, &options.device_id) })
+}
+
+/// Applies the deployment template, unless it is the one that was applied last: what twins were told since stays.
+async fn apply_template(shared: &Arc<Shared>, options: &Options, place: &Place) -> anyhow::Result<()> {
+    let Some(file) = &options.template else { return Ok(()) };
+    let wrong = |why: String| WiringError::new(file.display().to_string(), why);
+    let text = place.outside.read(file).map_err(|error| wrong(error.to_string()))?;
+    let text = String::from_utf8(text).map_err(|_| wrong("is no UTF-8 text".to_owned()))?;
+    let env = |name: &str| shared.host.env.get(name).map(str::to_owned);
+    let template = Template::parse(&text, &env)
+        .map_err(|problems| wrong(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
+    let content = serde_json::to_vec(template.content())?;
+    let kept = place.path(TEMPLATE_FILE);
+    if place.inside.read(&kept).is_ok_and(|applied| applied == content) {
+        return Ok(());
+    }
+    let now = shared.now();
+    let applied = shared.core().apply_configuration(&options.device_id, template.content(), now);
+    shared.durable(applied.map_err(|error| wrong(error.to_string()))?).await;
+    place.inside.write_atomic(&kept, &content).context("the applied template cannot be kept")?;
+    tracing::info!(template = %file.display(), "the deployment is applied");
+    Ok(())
+}
+
+async fn open(host: &Host, options: &Options, name: &str, port: u16) -> anyhow::Result<BoxListener> {
+    let address = SocketAddr::new(options.listen, port);
+    host.network.listen(address).await.with_context(|| {
+        format!(
+            "port {port} cannot be opened for {name}; another one: --{name} PORT, or 0 for any that is free"
+        )
+    })
+}
+
+async fn serve_workload(
+    tasks: &mut JoinSet<()>,
+    shared: &Arc<Shared>,
+    certificates: Arc<Certificates>,
+    place: &Place,
+) {
+    let path = place.path(WORKLOAD_SOCKET);
+    match shared.host.network.listen_unix(&path).await {
+        Ok(listener) => {
+            let workload = Workload { shared: Arc::clone(shared), certificates };
+            tasks.spawn(workload::listen(workload, listener));
+        }
+        // Not worth the whole hub: connection strings do without. (A path of more than 107 bytes is too long.)
+        Err(error) => tracing::warn!(%error, "the workload API is not served"),
+    }
+}
+
+/// Tells the hub's mind when time has passed.
+async fn keep_time(shared: Arc<Shared>) {
+    let earlier = Arc::new(Notify::new());
+    let ringer = Arc::clone(&earlier);
+    shared.core().on_timer(Arc::new(move || ringer.notify_one()));
+    let stop = shared.host.stop.clone();
+    loop {
+        let next = shared.core().poll_timeout();
+        tokio::select! {
+            biased;
+            () = stop.stopped() => return,
+            () = earlier.notified() => {}
+            () = sleep_until(next) => {
+                let now = shared.now();
+                shared.core().handle_timeout(now);
+            }
+        }
+    }
+}
+
+async fn sleep_until(instant: Option<std::time::Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Looks now and then whether the server's certificate should be made anew: a hub may run for years.
+async fn renew(shared: Arc<Shared>, options: Options, disk: Arc<dyn Disk>, folder: std::path::PathBuf) {
+    let stop = shared.host.stop.clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.stopped() => return,
+            () = tokio::time::sleep(certificates::LOOK_EVERY) => {}
+        }
+        let names = names(&*shared.host.disk, &options);
+        let renewed = Certificates::open(&*disk, &folder, &names, shared.host.wall())
+            .and_then(|certificates| server_tls(&certificates));
+        match renewed {
+            Ok(tls) => shared.present(tls),
+            Err(error) => tracing::warn!(%error, "the server certificate cannot be renewed"),
+        }
+    }
+}
