@@ -1,0 +1,252 @@
+use std::sync::atomic::Ordering;
+
+use isotherm_hub::core::{Counter, Limits, Outgoing, Refusal};
+use isotherm_hub::store::{Round, Settings, SyncMode, Ticket};
+use isotherm_iothub::Feed;
+use serde_json::json;
+
+use crate::site::{Site, counting, identity, message, seconds};
+
+#[test]
+fn a_message_may_be_acknowledged_only_once_it_is_on_disk() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    let ticket = site.publish(sensor, "1");
+    let (wake, woken) = counting();
+    site.store.on_durable(ticket, wake);
+    assert!(!site.is_durable(ticket));
+    assert_eq!(woken.load(Ordering::Relaxed), 0);
+    site.commit();
+    assert!(site.is_durable(ticket));
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+    site.publish(sensor, "2");
+    site.commit();
+    assert_eq!(woken.load(Ordering::Relaxed), 1, "told once");
+}
+
+#[test]
+fn all_that_came_meanwhile_goes_into_one_round() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    let tickets = ["1", "2", "3"].map(|body| site.publish(sensor, body));
+    assert_eq!(tickets[0], tickets[2]);
+    site.commit();
+    assert!(matches!(site.store.commit_round(), Round::Idle));
+    assert!(site.publish(sensor, "4") > tickets[2]);
+}
+
+#[test]
+fn what_was_synced_is_there_after_a_power_cut_and_the_rest_was_not_acknowledged() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    let kept = site.publish(sensor, "synced");
+    site.commit();
+    let lost = site.publish(sensor, "not synced");
+    assert!(site.is_durable(kept) && !site.is_durable(lost));
+    let mut site = site.power_cut();
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    assert_eq!(site.bodies(filter), ["synced"]);
+}
+
+#[test]
+fn a_delivery_may_run_ahead_of_the_sync() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    let ticket = site.publish(sensor, "1");
+    assert_eq!(site.bodies(filter), ["1"]);
+    assert!(!site.is_durable(ticket));
+}
+
+#[test]
+fn what_was_delivered_and_not_accepted_comes_again_after_a_power_cut() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    for body in ["1", "2", "3"] {
+        site.publish(sensor, body);
+    }
+    let (_, deliveries) = site.drain(filter);
+    site.accept(filter, deliveries[0]);
+    site.accept(filter, deliveries[2]);
+    site.commit();
+    let mut site = site.power_cut();
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    assert_eq!(site.bodies(filter), ["2", "3"], "all from the first gap on: a repeat, never a loss");
+}
+
+#[test]
+fn what_was_accepted_does_not_come_again() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    site.publish(sensor, "1");
+    let (_, deliveries) = site.drain(filter);
+    site.accept(filter, deliveries[0]);
+    site.commit();
+    let mut site = site.power_cut();
+    assert_eq!(site.core.held(), 0);
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    assert!(site.poll(filter).is_none());
+}
+
+#[test]
+fn a_message_that_no_route_wants_is_acknowledged_counted_and_dropped() {
+    let mut site = Site::pipeline();
+    let filter = site.attach("edge/filter");
+    assert_eq!(site.publish(filter, "1"), Ticket::DURABLE, "output `out` of the filter goes nowhere");
+    assert_eq!(site.counted(Counter::DroppedNoRoute), 1);
+    assert_eq!(site.core.held(), 0);
+}
+
+#[test]
+fn a_queue_longer_than_its_window_comes_out_whole_and_in_order() {
+    let limits = Limits { window_messages: 8, ..Limits::default() };
+    let mut site = Site::with(Settings::default(), limits);
+    site.deploy(
+        json!({"r": "FROM /messages/modules/sensor/* INTO BrokeredEndpoint(\"/modules/filter/inputs/in\")"}),
+    );
+    let sensor = site.attach("edge/sensor");
+    let sent: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for (place, body) in sent.iter().enumerate() {
+        site.publish(sensor, body);
+        if place == 50 {
+            site.commit();
+        }
+    }
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    let mut received = Vec::new();
+    loop {
+        let (bodies, deliveries) = site.drain(filter);
+        assert!(bodies.len() <= 8, "no more than the window is out at once");
+        if bodies.is_empty() {
+            break;
+        }
+        received.extend(bodies);
+        deliveries.into_iter().for_each(|delivery| site.accept(filter, delivery));
+    }
+    assert_eq!(received, sent);
+    assert_eq!(site.core.held(), 0);
+}
+
+#[test]
+fn a_full_disk_loses_nothing_stops_the_senders_and_lets_them_go_on_when_it_clears() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    site.disk.limit(Some(site.disk.used()));
+    let ticket = site.publish(sensor, "1");
+    site.core.desired(&identity("edge/filter"), threshold(30), None, site.now).unwrap();
+    assert!(matches!(site.store.commit_round(), Round::Failed(_)));
+    assert!(site.store.refusing());
+    assert!(site.store.trouble().is_some());
+    let (wake, woken) = counting();
+    site.store.on_room(wake);
+    assert!(matches!(site.store.commit_round(), Round::Failed(_)));
+    assert!(!site.is_durable(ticket));
+    assert_eq!(woken.load(Ordering::Relaxed), 0);
+
+    site.disk.limit(None);
+    site.commit();
+    assert!(site.is_durable(ticket) && !site.store.refusing());
+    assert_eq!((woken.load(Ordering::Relaxed), site.store.trouble()), (1, None));
+    let mut site = site.power_cut();
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    assert_eq!(site.bodies(filter), ["1"]);
+    let twin = site.core.twin_get(&identity("edge/filter")).unwrap();
+    assert_eq!(twin["desired"]["TemperatureThreshold"], 30);
+}
+
+fn threshold(value: i32) -> isotherm_hub::core::Change {
+    isotherm_hub::core::Change::Patch { tags: None, desired: Some(json!({"TemperatureThreshold": value})) }
+}
+
+#[test]
+fn a_full_store_stops_the_senders_until_something_is_delivered() {
+    let settings = Settings { queues_bytes_max: 2_000, slack_bytes: 4_000, ..Settings::default() };
+    let mut site = Site::with(settings, Limits::default());
+    site.deploy(
+        json!({"r": "FROM /messages/modules/sensor/* INTO BrokeredEndpoint(\"/modules/filter/inputs/in\")"}),
+    );
+    let sensor = site.attach("edge/sensor");
+    let body = "x".repeat(500);
+    let mut taken = 0;
+    let refused = loop {
+        match site.core.publish(sensor, &identity("edge/sensor"), message(&body), site.now) {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+        site.commit();
+    };
+    assert_eq!(refused, Refusal::Full);
+    assert!(site.store.refusing());
+    assert!((5..12).contains(&taken), "the limit and its slack: {taken}");
+    assert_eq!(site.counted(Counter::RefusedStoreFull), 1);
+
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    let (bodies, deliveries) = site.drain(filter);
+    assert_eq!(bodies.len(), taken);
+    deliveries.into_iter().for_each(|delivery| site.accept(filter, delivery));
+    site.commit();
+    assert!(!site.store.refusing());
+    site.publish(sensor, "again");
+}
+
+#[test]
+fn a_disk_that_does_not_keep_up_stops_the_senders() {
+    let settings = Settings { slack_bytes: 4_000, ..Settings::default() };
+    let mut site = Site::with(settings, Limits::default());
+    let session = {
+        site.device("d");
+        site.attach("d")
+    };
+    let body = "x".repeat(500);
+    while !site.store.refusing() {
+        site.publish(session, &body);
+    }
+    site.commit();
+    assert!(!site.store.refusing());
+    assert!(site.upstream().len() < 8);
+}
+
+#[test]
+fn at_an_interval_nobody_waits_for_the_sync() {
+    let settings = Settings { sync: SyncMode::Interval(seconds(1)), ..Settings::default() };
+    let mut site = Site::with(settings, Limits::default());
+    site.device("d");
+    let session = site.attach("d");
+    assert_eq!(site.publish(session, "1"), Ticket::DURABLE);
+    site.commit();
+    assert_eq!(site.power_cut().upstream(), ["1"]);
+}
+
+#[test]
+fn a_message_is_known_by_its_content_after_a_restart_too() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    site.publish_message(sensor, message("1").with_property("unit", "c"));
+    site.commit();
+    let mut site = site.power_cut();
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    let Some(Outgoing::Input { input, message, .. }) = site.poll(filter) else { panic!("it is there") };
+    assert_eq!(&*input, "temperature");
+    assert_eq!(message.properties.get("unit"), Some("c"));
+}
+
+#[test]
+fn a_committer_of_its_own_serves_whoever_waits_and_ends_when_told() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    let store = site.store.clone();
+    let committer = std::thread::spawn(move || store.run());
+    let (told, hear) = std::sync::mpsc::sync_channel(1);
+    let ticket = site.publish(sensor, "1");
+    site.store.on_durable(ticket, std::sync::Arc::new(move || drop(told.try_send(()))));
+    hear.recv().unwrap();
+    assert!(site.is_durable(ticket));
+    site.publish(sensor, "2");
+    site.store.close();
+    committer.join().unwrap().unwrap();
+    let mut site = site.power_cut();
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    assert_eq!(site.bodies(filter), ["1", "2"]);
+}

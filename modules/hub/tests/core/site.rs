@@ -1,0 +1,204 @@
+//! A hub's mind on a disk in memory, with two clocks that stand still until they are moved.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use isotherm_host::{Chance, Disk, MemoryDisk};
+use isotherm_hub::core::{Attached, Core, Counter, Limits, Now, Options, Outcome, Outgoing, SessionId, Wake};
+use isotherm_hub::store::{Round, Settings, Store, Ticket};
+use isotherm_iothub::{Feed, Identity, Message, SystemProperty};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+pub const HOST: &str = "localhub.azure-devices.net";
+
+/// The hub under test.
+pub struct Site {
+    pub core: Core,
+    pub store: Store,
+    pub disk: MemoryDisk,
+    pub now: Now,
+    settings: Settings,
+    limits: Limits,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        Self::with(Settings::default(), Limits::default())
+    }
+
+    pub fn with(settings: Settings, limits: Limits) -> Self {
+        let wall = "2026-01-02T03:04:05Z".parse().unwrap();
+        let now = Now { instant: the_beginning(), wall };
+        Self::on(MemoryDisk::new(), settings, limits, now)
+    }
+
+    fn on(disk: MemoryDisk, settings: Settings, limits: Limits, now: Now) -> Self {
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (store, _) = Store::open(shared, Path::new("/state"), settings.clone()).unwrap();
+        let options = Options { limits: limits.clone(), ..Options::new(HOST, "edge") };
+        let core = Core::open(options, store.clone(), Chance::seeded(7), now).unwrap();
+        Self { core, store, disk, now, settings, limits }
+    }
+
+    /// Edge with `sensor` and `filter`, and a route between them.
+    pub fn pipeline() -> Self {
+        let mut site = Self::new();
+        site.deploy(json!({
+            "readings": "FROM /messages/modules/sensor/outputs/* INTO BrokeredEndpoint(\"/modules/filter/inputs/temperature\")",
+            "alerts": "FROM /messages/modules/filter/outputs/alert INTO $upstream",
+        }));
+        site
+    }
+
+    /// Applies a deployment of `sensor` and `filter` with these routes.
+    pub fn deploy(&mut self, routes: Value) {
+        let content = deployment(routes);
+        self.core.apply_configuration("edge", &content, self.now).unwrap();
+        self.commit();
+    }
+
+    /// The power goes, and comes back: what was not synced is gone.
+    pub fn power_cut(self) -> Self {
+        let Self { core, store, disk, now, settings, limits } = self;
+        drop((core, store));
+        Self::on(disk, settings, limits, now)
+    }
+
+    pub fn commit(&self) -> Ticket {
+        match self.store.commit_round() {
+            Round::Committed(ticket) => ticket,
+            Round::Idle => self.store.durable(),
+            Round::Failed(error) => panic!("the disk refused: {error}"),
+        }
+    }
+
+    pub fn is_durable(&self, ticket: Ticket) -> bool {
+        self.store.durable() >= ticket
+    }
+
+    /// Moves both clocks, and lets happen what is due.
+    pub fn pass(&mut self, time: Duration) {
+        self.now.instant += time;
+        self.now.wall = self.now.wall.checked_add(time).unwrap();
+        self.core.handle_timeout(self.now);
+    }
+
+    pub fn device(&mut self, name: &str) -> Identity {
+        self.core.put_device(name, &json!({"deviceId": name}), None, self.now).unwrap();
+        Identity::device(name).unwrap()
+    }
+
+    pub fn attach(&mut self, who: &str) -> SessionId {
+        self.attach_as(who, true).session
+    }
+
+    pub fn attach_as(&mut self, who: &str, clean: bool) -> Attached {
+        self.attach_waking(who, clean, Arc::new(|| {}))
+    }
+
+    pub fn attach_waking(&mut self, who: &str, clean: bool, wake: Wake) -> Attached {
+        self.core.attach(&identity(who), clean, "mqtt", None, wake, self.now).unwrap()
+    }
+
+    /// Attaches and turns a feed on.
+    pub fn attach_to(&mut self, who: &str, feed: Feed) -> SessionId {
+        let session = self.attach(who);
+        self.core.subscribe(session, feed, 1, self.now);
+        session
+    }
+
+    /// Publishes on output `out` as whoever the session belongs to.
+    pub fn publish(&mut self, session: SessionId, body: &str) -> Ticket {
+        self.publish_message(session, message(body))
+    }
+
+    pub fn publish_message(&mut self, session: SessionId, message: Message) -> Ticket {
+        let who = self.core.who(session).unwrap();
+        self.core.publish(session, &who, message, self.now).unwrap()
+    }
+
+    pub fn poll(&mut self, session: SessionId) -> Option<Outgoing> {
+        self.core.poll(session, 1, self.now)
+    }
+
+    /// Everything that comes out for a session at once: the bodies, and the deliveries.
+    pub fn drain(&mut self, session: SessionId) -> (Vec<String>, Vec<u64>) {
+        let mut all = (Vec::new(), Vec::new());
+        while let Some(outgoing) = self.core.poll(session, usize::MAX, self.now) {
+            let (body, delivery) = delivery(outgoing);
+            all.0.push(body);
+            all.1.push(delivery);
+        }
+        all
+    }
+
+    pub fn bodies(&mut self, session: SessionId) -> Vec<String> {
+        self.drain(session).0
+    }
+
+    pub fn accept(&mut self, session: SessionId, delivery: u64) {
+        self.core.settle(session, delivery, Outcome::Accepted, self.now);
+    }
+
+    pub fn counted(&self, counter: Counter) -> u64 {
+        self.core.counters().get(counter)
+    }
+
+    /// The bodies of all durable events, partition by partition.
+    pub fn upstream(&self) -> Vec<String> {
+        let events = (0..Core::PARTITIONS).flat_map(|it| self.core.events(it, 0, 10_000).unwrap());
+        events.map(|event| text(&event.message)).collect()
+    }
+}
+
+/// Some moment; the tests only move away from it.
+fn the_beginning() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+pub fn deployment(routes: Value) -> Value {
+    json!({"modulesContent": {
+        "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": routes}},
+        "sensor": {"properties.desired": {"interval": 5}},
+        "filter": {"properties.desired": {"TemperatureThreshold": 20}},
+    }})
+}
+
+pub fn identity(name: &str) -> Identity {
+    name.parse().unwrap()
+}
+
+pub fn message(body: &str) -> Message {
+    Message::new(body.to_owned()).with_system(SystemProperty::OutputName, "out")
+}
+
+pub fn text(message: &Message) -> String {
+    String::from_utf8(message.body.to_vec()).unwrap()
+}
+
+/// The body and the number of something delivered.
+pub fn delivery(outgoing: Outgoing) -> (String, u64) {
+    match outgoing {
+        Outgoing::Input { delivery, message, .. } => (text(&message), delivery),
+        Outgoing::CloudToDevice { delivery, message, .. } => (text(&message), delivery),
+        other => panic!("expected a message, found {other:?}"),
+    }
+}
+
+/// A wake that counts.
+pub fn counting() -> (Wake, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    (Arc::new(move || drop(counted.fetch_add(1, Ordering::Relaxed))), count)
+}
+
+pub fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub fn in_seconds(now: Now, seconds: i64) -> Timestamp {
+    now.wall.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap()
+}
