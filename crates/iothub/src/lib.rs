@@ -21,12 +21,15 @@ pub mod twin;
 pub use connection::ConnectionString;
 pub use error::{ErrorCode, Refused};
 pub use identity::Identity;
-pub use manifest::*;
+pub use manifest::{MODULES_MAX, ModuleSpec, Problem, TEMPLATE_BYTES_MAX, Template};
 pub use message::{
     C2D_BYTES_MAX, C2D_QUEUE_MAX, MESSAGE_BYTES_MAX, Message, Properties, System, SystemProperty,
 };
 pub use method::{MethodCall, MethodResult};
-pub use route::*;
+pub use route::{
+    PRIORITY_DEFAULT, ROUTE_CHARS_MAX, ROUTE_DEPTH_MAX, ROUTE_OPERANDS_MAX, ROUTES_MAX, Route, RouteEntry,
+    RouteError, RouteProblem, Routes, Sink, Source, TIME_TO_LIVE_DEFAULT, Target,
+};
 pub use token::{Key, Token};
 pub use topic::{
     Feed, FilterMeaning, ToClient, ToHub, UserName, desired_topic, devicebound_topic, input_topic,

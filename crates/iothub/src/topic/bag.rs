@@ -7,10 +7,9 @@ use crate::{Properties, Refused, System, SystemProperty, time};
 
 /// Reads a bag. `known` are the system properties that this direction has; others are application properties.
 ///
-/// One slash at the end goes first (Node adds it on outputs), then one `?` in front, then all from the next slash on.
+/// One `?` in front goes, and all from the first slash on: Node ends outputs with one, and IoT Edge stops there.
 /// Of two equal names the first counts. A name without `=` is null. A `+` is a plus sign. A malformed `%` is refused.
 pub(super) fn parse(bag: &str, known: &[SystemProperty]) -> Result<(System, Properties), Refused> {
-    let bag = bag.strip_suffix('/').unwrap_or(bag);
     let bag = bag.strip_prefix('?').unwrap_or(bag);
     let bag = bag.split_once('/').map_or(bag, |(bag, _)| bag);
     // Packed, a pair takes about what it takes here: %24. becomes a byte or two of lengths.
