@@ -2,6 +2,30 @@
 //!
 //! <https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/os/mqtt-v3.1.1-os.html>; a number such as `[MQTT-3.3.1-4]` in a
 //! comment is a statement of that text.
+//!
+//! The two ends need nothing but each other:
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use isotherm_protocol::Session;
+//! use isotherm_protocol::mqtt::{ClientEvent, ClientSession, ConnectOptions, Limits, Server, ServerCommand, ServerEvent};
+//!
+//! let now = std::time::Instant::now();
+//! let mut client = ClientSession::new(now, ConnectOptions { client_id: "edge/sensor".into(), ..Default::default() });
+//! let mut server = Server::new(now, Limits::default());
+//!
+//! let mut wire = BytesMut::new();
+//! client.poll_transmit(&mut wire);
+//! server.handle_bytes(now, &mut wire)?;
+//! let Some(ServerEvent::Connect(connect)) = server.poll_event() else { panic!("nobody came") };
+//! assert_eq!(connect.client_id, "edge/sensor");
+//!
+//! server.handle_command(now, ServerCommand::Accept { session_present: false });
+//! server.poll_transmit(&mut wire);
+//! client.handle_bytes(now, &mut wire)?;
+//! assert_eq!(client.poll_event(), Some(ClientEvent::Connected { session_present: false }));
+//! # Ok::<(), isotherm_protocol::Malformed>(())
+//! ```
 
 mod client;
 pub mod codec;

@@ -394,3 +394,9 @@ fn a_closed_session_still_gives_what_it_had_to_say() {
 fn accepting_someone_who_never_came_is_a_broken_promise() {
     Bench::new().asks(ServerCommand::Accept { session_present: false });
 }
+
+#[test]
+fn an_idle_session_is_small() {
+    let (server, event) = (size_of::<Server>(), size_of::<ServerEvent>());
+    assert!(server <= 512 && event <= 96, "{server} bytes a session, {event} an event");
+}
