@@ -46,17 +46,17 @@ struct Property {
 const PROPERTIES: [Property; 3] = [
     Property {
         name: "TemperatureThreshold",
-        take: |settings, given| Ok(settings.threshold = value::celsius(given)?),
+        take: |settings, given| value::celsius(given).map(|it| settings.threshold = it),
         show: |settings| value::show_number(settings.threshold.get()),
     },
     Property {
         name: "Hysteresis",
-        take: |settings, given| Ok(settings.hysteresis = value::hysteresis(given)?),
+        take: |settings, given| value::hysteresis(given).map(|it| settings.hysteresis = it),
         show: |settings| value::show_number(settings.hysteresis.unwrap_or(0.0)),
     },
     Property {
         name: "MinimumAlertInterval",
-        take: |settings, given| Ok(settings.minimum_alert_interval = value::interval(given)?),
+        take: |settings, given| value::interval(given).map(|it| settings.minimum_alert_interval = it),
         show: |settings| value::show_duration(settings.minimum_alert_interval.unwrap_or_default()),
     },
 ];

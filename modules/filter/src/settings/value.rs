@@ -76,14 +76,16 @@ fn seconds(text: &str) -> Option<f64> {
 
 /// The duration in a unit that leaves no rest, as it could have been written.
 pub(super) fn show_duration(duration: Duration) -> Value {
-    let milliseconds = duration.as_millis();
-    json!(match milliseconds {
-        0 if duration.is_zero() => "0s".to_owned(),
-        _ if duration.subsec_nanos() % 1_000_000 != 0 => format!("{}ms", duration.as_secs_f64() * 1e3),
-        _ if milliseconds % 3_600_000 == 0 => format!("{}h", milliseconds / 3_600_000),
-        _ if milliseconds % 60_000 == 0 => format!("{}m", milliseconds / 60_000),
-        _ if milliseconds % 1000 == 0 => format!("{}s", milliseconds / 1000),
-        _ => format!("{milliseconds}ms"),
+    const UNITS: [(&str, u128); 4] =
+        [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000)];
+    let nanos = duration.as_nanos();
+    if nanos == 0 {
+        return json!("0s");
+    }
+    let whole = UNITS.iter().find(|(_, unit)| nanos.is_multiple_of(*unit));
+    json!(match whole {
+        Some((name, unit)) => format!("{}{name}", nanos / unit),
+        None => format!("{}ms", duration.as_secs_f64() * 1e3),
     })
 }
 
