@@ -1,6 +1,6 @@
 //! The condition after `WHERE`: operators by precedence, every operand checked for its kind.
 //!
-//! From the tightest: `-` and NOT; `* / %`; `+ - ||`; `< <= > >=`; `= != <>`; AND; OR; `??`, which leans right.
+//! From the tightest: `-` and NOT; `* / %`; `+ - ||`; `< <= > >=`; `= != <>`; AND; OR; `??`.
 
 use super::body::Path;
 use super::error::RouteError;
@@ -42,8 +42,7 @@ impl<'a> Condition<'a> {
         let mut left = self.operand()?;
         while let Some((operator, strength)) = self.operator().filter(|(_, strength)| *strength > floor) {
             let token = self.take()?;
-            let leans_right = u8::from(operator == Operator::Coalesce);
-            let right = self.nested(token.at, |it| it.operators(strength - leans_right))?;
+            let right = self.nested(token.at, |it| it.operators(strength))?;
             if let Some(why) = mismatch(operator, self.text(&token), &left, &right) {
                 return Err(self.error(token.at, why));
             }
