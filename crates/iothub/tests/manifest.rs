@@ -268,3 +268,37 @@ fn all_problems_are_told_at_once() {
     let paths: Vec<_> = problems.iter().map(|it| it.path.rsplit('.').next().unwrap()).collect();
     assert_eq!(paths, ["type", "up", "in", "filter"]);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_check_panic(
+        text in "(\\{|\\}|\\[|\\]|\"|:|,|\\$|\\$\\{|A|A\\}|MODULES\\.x\\}|\\\\|ü|1|\"modulesContent\":|\"\\$edgeHub\":|\"properties\\.desired\":| ){0,40}"
+    ) {
+        let env = |name: &str| (name == "A").then(|| "\"ü\\".to_owned());
+        for problem in Template::parse(&text, &env).err().unwrap_or_default() {
+            assert!(!problem.message.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_template_with_something_else_anywhere_in_it_never_makes_the_check_panic(
+        place in 0..200usize, other in 0..5usize
+    ) {
+        let mut template = good();
+        let others = [Value::Null, json!(true), json!(-1), json!("x"), json!([{}])];
+        let mut left = place;
+        replace(&mut template, &mut left, &others[other]);
+        let _ = Template::parse(&template.to_string(), &registry);
+    }
+}
+
+/// Puts `other` in place of the value that is `left` values further on.
+fn replace(value: &mut Value, left: &mut usize, other: &Value) {
+    if *left == 0 {
+        *value = other.clone();
+    }
+    *left = left.wrapping_sub(1);
+    if let Value::Object(map) = value {
+        map.values_mut().for_each(|inner| replace(inner, left, other));
+    }
+}

@@ -466,10 +466,21 @@ fn there_is_a_limit_on_routes() {
 
 proptest::proptest! {
     #[test]
-    fn no_text_makes_the_parser_panic(text in "(FROM |WHERE |INTO |/\\*|\\*/|/messages|\\$body\\.a|\\$|'|\"|\\\\|\\(|\\)|[a-zü.0-9=<>!|?{},\\[\\]+-]| ){0,40}") {
+    fn no_text_makes_the_parser_panic(
+        text in "(FROM |WHERE |INTO |/\\*|\\*/|/messages|\\$body\\.a|\\$|'|\"|\\\\|\\(|\\)|[a-zü.0-9=<>!|?{},\\[\\]+-]| ){0,40}"
+    ) {
         if let Err(error) = Route::parse(&text) {
             assert!(error.at <= text.chars().count());
             let _ = error.to_string();
+        }
+    }
+
+    #[test]
+    fn whatever_compiles_can_be_asked(
+        condition in "((City|word|\\$body\\.machine\\.(temperature|name|nowhere|list\\[1\\])|1|'ü🌡'|null|undefined|true)( (=|<|\\+|\\|\\||AND|OR|\\?\\?) )){0,4}(substring\\(City, 1, 2\\)|index_of\\(word, 'o'\\)|length\\(City\\)|as_number\\(word\\)|City|1|true) (=|<>|>) (1|'o'|true|null)"
+    ) {
+        if let Ok(route) = Route::parse(&format!("FROM /* WHERE {condition} INTO $upstream")) {
+            route.matches(&CAM, &message());
         }
     }
 }
