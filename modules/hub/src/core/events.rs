@@ -144,12 +144,13 @@ impl Core {
     }
 }
 
-/// FNV-1a over the id: the same device, the same partition, always.
+/// FNV-1a over the id, its bits mixed once more: the same device, the same partition, always.
 pub(super) fn partition_of(device_id: &str) -> u8 {
     let hash = device_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    ((hash >> 32) % u64::from(Core::PARTITIONS)) as u8
+    let mixed = (hash ^ (hash >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed >> 32) % u64::from(Core::PARTITIONS)) as u8
 }
 
 fn event(partition: u8, sequence: u64, record: Bytes) -> Option<Event> {

@@ -118,7 +118,6 @@ impl People {
         self.places.get(place)?.as_ref()
     }
 
-
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }

@@ -12,24 +12,24 @@ use isotherm_iothub::{Feed, Identity, Message, SystemProperty};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-pub const HOST: &str = "localhub.azure-devices.net";
+pub(crate) const HOST: &str = "localhub.azure-devices.net";
 
 /// The hub under test.
-pub struct Site {
-    pub core: Core,
-    pub store: Store,
-    pub disk: MemoryDisk,
-    pub now: Now,
+pub(crate) struct Site {
+    pub(crate) core: Core,
+    pub(crate) store: Store,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) now: Now,
     settings: Settings,
     limits: Limits,
 }
 
 impl Site {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Settings::default(), Limits::default())
     }
 
-    pub fn with(settings: Settings, limits: Limits) -> Self {
+    pub(crate) fn with(settings: Settings, limits: Limits) -> Self {
         let wall = "2026-01-02T03:04:05Z".parse().unwrap();
         let now = Now { instant: the_beginning(), wall };
         Self::on(MemoryDisk::new(), settings, limits, now)
@@ -44,7 +44,7 @@ impl Site {
     }
 
     /// Edge with `sensor` and `filter`, and a route between them.
-    pub fn pipeline() -> Self {
+    pub(crate) fn pipeline() -> Self {
         let mut site = Self::new();
         site.deploy(json!({
             "readings": "FROM /messages/modules/sensor/outputs/* INTO BrokeredEndpoint(\"/modules/filter/inputs/temperature\")",
@@ -54,20 +54,20 @@ impl Site {
     }
 
     /// Applies a deployment of `sensor` and `filter` with these routes.
-    pub fn deploy(&mut self, routes: Value) {
+    pub(crate) fn deploy(&mut self, routes: Value) {
         let content = deployment(routes);
         self.core.apply_configuration("edge", &content, self.now).unwrap();
         self.commit();
     }
 
     /// The power goes, and comes back: what was not synced is gone.
-    pub fn power_cut(self) -> Self {
+    pub(crate) fn power_cut(self) -> Self {
         let Self { core, store, disk, now, settings, limits } = self;
         drop((core, store));
         Self::on(disk, settings, limits, now)
     }
 
-    pub fn commit(&self) -> Ticket {
+    pub(crate) fn commit(&self) -> Ticket {
         match self.store.commit_round() {
             Round::Committed(ticket) => ticket,
             Round::Idle => self.store.durable(),
@@ -75,57 +75,57 @@ impl Site {
         }
     }
 
-    pub fn is_durable(&self, ticket: Ticket) -> bool {
+    pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
         self.store.durable() >= ticket
     }
 
     /// Moves both clocks, and lets happen what is due.
-    pub fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         self.now.instant += time;
         self.now.wall = self.now.wall.checked_add(time).unwrap();
         self.core.handle_timeout(self.now);
     }
 
-    pub fn device(&mut self, name: &str) -> Identity {
+    pub(crate) fn device(&mut self, name: &str) -> Identity {
         self.core.put_device(name, &json!({"deviceId": name}), None, self.now).unwrap();
         Identity::device(name).unwrap()
     }
 
-    pub fn attach(&mut self, who: &str) -> SessionId {
+    pub(crate) fn attach(&mut self, who: &str) -> SessionId {
         self.attach_as(who, true).session
     }
 
-    pub fn attach_as(&mut self, who: &str, clean: bool) -> Attached {
+    pub(crate) fn attach_as(&mut self, who: &str, clean: bool) -> Attached {
         self.attach_waking(who, clean, Arc::new(|| {}))
     }
 
-    pub fn attach_waking(&mut self, who: &str, clean: bool, wake: Wake) -> Attached {
+    pub(crate) fn attach_waking(&mut self, who: &str, clean: bool, wake: Wake) -> Attached {
         self.core.attach(&identity(who), clean, "mqtt", None, wake, self.now).unwrap()
     }
 
     /// Attaches and turns a feed on.
-    pub fn attach_to(&mut self, who: &str, feed: Feed) -> SessionId {
+    pub(crate) fn attach_to(&mut self, who: &str, feed: Feed) -> SessionId {
         let session = self.attach(who);
         self.core.subscribe(session, feed, 1, self.now);
         session
     }
 
     /// Publishes on output `out` as whoever the session belongs to.
-    pub fn publish(&mut self, session: SessionId, body: &str) -> Ticket {
+    pub(crate) fn publish(&mut self, session: SessionId, body: &str) -> Ticket {
         self.publish_message(session, message(body))
     }
 
-    pub fn publish_message(&mut self, session: SessionId, message: Message) -> Ticket {
+    pub(crate) fn publish_message(&mut self, session: SessionId, message: Message) -> Ticket {
         let who = self.core.who(session).unwrap();
         self.core.publish(session, &who, message, self.now).unwrap()
     }
 
-    pub fn poll(&mut self, session: SessionId) -> Option<Outgoing> {
+    pub(crate) fn poll(&mut self, session: SessionId) -> Option<Outgoing> {
         self.core.poll(session, 1, self.now)
     }
 
     /// Everything that comes out for a session at once: the bodies, and the deliveries.
-    pub fn drain(&mut self, session: SessionId) -> (Vec<String>, Vec<u64>) {
+    pub(crate) fn drain(&mut self, session: SessionId) -> (Vec<String>, Vec<u64>) {
         let mut all = (Vec::new(), Vec::new());
         while let Some(outgoing) = self.core.poll(session, usize::MAX, self.now) {
             let (body, delivery) = delivery(outgoing);
@@ -135,20 +135,20 @@ impl Site {
         all
     }
 
-    pub fn bodies(&mut self, session: SessionId) -> Vec<String> {
+    pub(crate) fn bodies(&mut self, session: SessionId) -> Vec<String> {
         self.drain(session).0
     }
 
-    pub fn accept(&mut self, session: SessionId, delivery: u64) {
+    pub(crate) fn accept(&mut self, session: SessionId, delivery: u64) {
         self.core.settle(session, delivery, Outcome::Accepted, self.now);
     }
 
-    pub fn counted(&self, counter: Counter) -> u64 {
+    pub(crate) fn counted(&self, counter: Counter) -> u64 {
         self.core.counters().get(counter)
     }
 
     /// The bodies of all durable events, partition by partition.
-    pub fn upstream(&self) -> Vec<String> {
+    pub(crate) fn upstream(&self) -> Vec<String> {
         let events = (0..Core::PARTITIONS).flat_map(|it| self.core.events(it, 0, 10_000).unwrap());
         events.map(|event| text(&event.message)).collect()
     }
@@ -159,7 +159,7 @@ fn the_beginning() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-pub fn deployment(routes: Value) -> Value {
+pub(crate) fn deployment(routes: Value) -> Value {
     json!({"modulesContent": {
         "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": routes}},
         "sensor": {"properties.desired": {"interval": 5}},
@@ -167,20 +167,20 @@ pub fn deployment(routes: Value) -> Value {
     }})
 }
 
-pub fn identity(name: &str) -> Identity {
+pub(crate) fn identity(name: &str) -> Identity {
     name.parse().unwrap()
 }
 
-pub fn message(body: &str) -> Message {
+pub(crate) fn message(body: &str) -> Message {
     Message::new(body.to_owned()).with_system(SystemProperty::OutputName, "out")
 }
 
-pub fn text(message: &Message) -> String {
+pub(crate) fn text(message: &Message) -> String {
     String::from_utf8(message.body.to_vec()).unwrap()
 }
 
 /// The body and the number of something delivered.
-pub fn delivery(outgoing: Outgoing) -> (String, u64) {
+pub(crate) fn delivery(outgoing: Outgoing) -> (String, u64) {
     match outgoing {
         Outgoing::Input { delivery, message, .. } => (text(&message), delivery),
         Outgoing::CloudToDevice { delivery, message, .. } => (text(&message), delivery),
@@ -189,16 +189,19 @@ pub fn delivery(outgoing: Outgoing) -> (String, u64) {
 }
 
 /// A wake that counts.
-pub fn counting() -> (Wake, Arc<AtomicUsize>) {
+pub(crate) fn counting() -> (Wake, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
-    (Arc::new(move || drop(counted.fetch_add(1, Ordering::Relaxed))), count)
+    let wake = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    };
+    (Arc::new(wake), count)
 }
 
-pub fn seconds(seconds: u64) -> Duration {
+pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub fn in_seconds(now: Now, seconds: i64) -> Timestamp {
+pub(crate) fn in_seconds(now: Now, seconds: i64) -> Timestamp {
     now.wall.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap()
 }
