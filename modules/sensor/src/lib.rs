@@ -1,1 +1,52 @@
-//! stub
+//! The sensor: reads a TMP102 and hands what it read to the hub.
+//!
+//! A reading begins as two bytes on an I2C bus ([`bus`]), becomes a temperature by way of a driver ([`chip`]), gets
+//! a number and a time ([`readings`]) and goes into the outbox as a message, by itself or in a batch. The chip is a
+//! real one, one that the kernel's driver owns, or an emulated one that the very same driver reads, in an emulated
+//! room or fed by a file ([`replay`]). The environment says which ([`wiring`]); the twin says how often and in which
+//! mode ([`settings`]). Direct methods: `ping`, `readNow`, `getStatus`.
+
+pub mod bus;
+pub mod chip;
+mod methods;
+mod pace;
+pub mod readings;
+pub mod replay;
+mod sensor;
+pub mod settings;
+mod status;
+pub mod wiring;
+
+use isotherm_client::Client;
+use isotherm_host::Host;
+use tracing::{info, warn};
+
+use readings::Bookmark;
+use sensor::Sensor;
+use wiring::Wiring;
+
+/// The output that messages leave by.
+pub const OUTPUT: &str = "temperature";
+
+/// Reads the chip whenever a reading is due and hands what it read to the hub, until told to stop.
+///
+/// # Errors
+/// If a variable is missing or makes no sense; it is named, with what would be right.
+pub async fn run(host: Host) -> anyhow::Result<()> {
+    let wiring = Wiring::from_env(&host.env)?;
+    let client = Client::connect(&host).await?;
+    let bookmark = bookmark_of(&client);
+    let chip = wiring.open_chip(&host, &bookmark)?;
+    info!(sensor_id = wiring.sensor_id, chip = chip.name(), after = bookmark.sequence, "the sensor begins");
+    Sensor::new(host, client, &wiring, chip, bookmark).run().await;
+    Ok(())
+}
+
+/// How far the sensor came before it was last ended.
+fn bookmark_of(client: &Client) -> Bookmark {
+    let Some(bytes) = client.bookmark() else { return Bookmark::default() };
+    Bookmark::decode(&bytes).unwrap_or_else(|| {
+        warn!("the outbox's bookmark is not the sensor's; counting begins anew");
+        Bookmark::default()
+    })
+}
