@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use self::check::Check;
 pub use self::module::ModuleSpec;
-use crate::route::{Routes, Sink};
+use crate::route::{Route, Routes, Sink};
 use crate::twin::Section;
 
 /// The longest template that is read, in bytes; what IoT Hub would take is far shorter.
@@ -163,46 +163,36 @@ impl Check {
             Ok(routes) => routes,
             Err(problems) => {
                 for problem in problems {
-                    let path = if problem.path.is_empty() {
-                        path.to_owned()
-                    } else {
-                        format!("{path}.{}", problem.path)
-                    };
-                    self.problem(path, problem.message);
+                    let dot = if problem.path.is_empty() { "" } else { "." };
+                    self.problem(format!("{path}{dot}{}", problem.path), problem.message);
                 }
                 return None;
             }
         };
         for entry in routes.iter() {
-            let mut path = format!("{path}.routes.{}", entry.name);
-            if desired["routes"][&*entry.name].is_object() {
-                path.push_str(".route");
-            }
-            if !entry.route.can_match() {
-                self.problem(
-                    &path,
-                    format!("no message ever comes from the source of {:?}", entry.route.text()),
-                );
-            }
-            let source = entry.route.source_module();
-            if let Some(source) =
-                source.filter(|source| !names(modules, |name| name.eq_ignore_ascii_case(source)))
-            {
-                self.problem(
-                    &path,
-                    format!("comes from a module that is not there: {source:?}{}", list(modules)),
-                );
-            }
-            if let Sink::Input { module, .. } = entry.route.sink()
-                && !names(modules, |name| name == &**module)
-            {
-                self.problem(
-                    &path,
-                    format!("leads to a module that is not there: {module:?}{}", list(modules)),
-                );
-            }
+            let as_object = desired["routes"][&*entry.name].is_object();
+            let end = if as_object { ".route" } else { "" };
+            self.ends_of_route(&format!("{path}.routes.{}{end}", entry.name), &entry.route, modules);
         }
         Some(routes)
+    }
+
+    /// A route that compiles may still come from nowhere or lead to nobody.
+    fn ends_of_route(&mut self, path: &str, route: &Route, modules: &[ModuleSpec]) {
+        if !route.can_match() {
+            self.problem(path, format!("no message ever comes from the source of {:?}", route.text()));
+        }
+        let source = route.source_module();
+        if let Some(source) =
+            source.filter(|source| !names(modules, |name| name.eq_ignore_ascii_case(source)))
+        {
+            self.problem(path, format!("comes from a module that is not there: {source:?}{}", list(modules)));
+        }
+        if let Sink::Input { module, .. } = route.sink()
+            && !names(modules, |name| name == &**module)
+        {
+            self.problem(path, format!("leads to a module that is not there: {module:?}{}", list(modules)));
+        }
     }
 
     /// The modules' own desired properties, and that each section has its module.
