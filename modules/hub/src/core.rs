@@ -139,7 +139,7 @@ impl Default for Limits {
             sessions_max: 10_000,
             identities_max: 20_000,
             window_messages: 1_024,
-            window_bytes: 1 << 20,
+            window_bytes: 512 << 10,
             ack_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(60),
             delivery_count_max: 10,

@@ -69,7 +69,7 @@ impl Default for Settings {
         Self {
             sync: SyncMode::Batch,
             queues_bytes_max: 1 << 30,
-            slack_bytes: 32 << 20,
+            slack_bytes: 8 << 20,
             events_bytes_max: 256 << 20,
             segment_bytes: 4 << 20,
             cache_bytes: 1 << 20,
@@ -144,8 +144,21 @@ struct State {
     waiting: Waiting,
     /// The number of the last round that began; what becomes dirty now goes into the next.
     round: u64,
+    /// Whether the committer has been called already since the last round began: a call costs a system call.
+    called: Call,
     trouble: Option<String>,
     closed: bool,
+}
+
+/// How urgently the committer is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Call {
+    #[default]
+    None,
+    /// Some time soon.
+    Lazy,
+    /// Somebody waits.
+    Now,
 }
 
 impl fmt::Debug for Store {
@@ -280,7 +293,7 @@ impl Store {
     fn change(&self, table: Table, key: &str, value: Option<Vec<u8>>) -> Ticket {
         let mut state = self.state();
         state.changes.insert((table, key.to_owned()), value);
-        self.due(state)
+        self.due(state, Call::Now)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -288,13 +301,16 @@ impl Store {
     }
 
     /// Tells the committer, and says which round it will be.
-    fn due(&self, state: MutexGuard<'_, State>) -> Ticket {
+    fn due(&self, mut state: MutexGuard<'_, State>, call: Call) -> Ticket {
         let ticket = state.round + 1;
-        let wake = state.waiting.dirty.clone();
-        drop(state);
-        self.shared.due.notify_one();
-        if let Some(wake) = wake {
-            wake();
+        if call > state.called {
+            state.called = call;
+            let wake = state.waiting.dirty.clone();
+            drop(state);
+            self.shared.due.notify_one();
+            if let Some(wake) = wake {
+                wake();
+            }
         }
         match self.shared.settings.sync {
             SyncMode::Batch => Ticket(ticket),

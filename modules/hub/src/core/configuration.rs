@@ -56,10 +56,13 @@ impl Core {
     }
 }
 
+/// What is put at a path within desired properties; without any names: in place of all of them.
+type Part = (Vec<String>, Value);
+
 /// A deployment, read.
 struct Content {
-    /// Each module and the parts of its desired properties that are replaced: a path (empty: all), and the value.
-    modules: Vec<(Identity, Vec<(Vec<String>, Value)>)>,
+    /// Each module, and the parts of its desired properties that are replaced.
+    modules: Vec<(Identity, Vec<Part>)>,
 }
 
 impl Content {
@@ -89,7 +92,7 @@ impl Content {
         Ok(Self { modules: read })
     }
 
-    fn read_module(place: &str, sections: &Map<String, Value>) -> Result<Vec<(Vec<String>, Value)>, Refused> {
+    fn read_module(place: &str, sections: &Map<String, Value>) -> Result<Vec<Part>, Refused> {
         let mut parts = Vec::new();
         for (key, value) in sections {
             let Some(path) = key.strip_prefix("properties.desired") else {
@@ -108,7 +111,7 @@ impl Content {
 }
 
 /// The desired properties after a deployment.
-fn deployed(present: &Map<String, Value>, parts: &[(Vec<String>, Value)]) -> Value {
+fn deployed(present: &Map<String, Value>, parts: &[Part]) -> Value {
     let mut whole = Value::Object(present.clone());
     for (path, value) in parts {
         let mut at = &mut whole;
@@ -140,7 +143,7 @@ impl Core {
         Ok(())
     }
 
-    fn replace_desired(&mut self, place: usize, parts: &[(Vec<String>, Value)], now: Now) -> Ticket {
+    fn replace_desired(&mut self, place: usize, parts: &[Part], now: Now) -> Ticket {
         let twin = &mut self.people[place].twin;
         let whole = deployed(twin.desired.value(), parts);
         if Value::Object(twin.desired.value().clone()) == whole {

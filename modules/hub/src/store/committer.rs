@@ -7,7 +7,7 @@ use isotherm_journal::Journal;
 
 use super::database::Changes;
 use super::journals::PARTITIONS;
-use super::{Store, SyncMode, Ticket};
+use super::{Call, Store, SyncMode, Ticket};
 use crate::core::Wake;
 
 /// How a commit round went.
@@ -37,8 +37,15 @@ impl Store {
         let Some(work) = self.take_work() else { return Round::Idle };
         self.give_up_old_events(&work);
         let journals = work.journals.iter().try_for_each(|(_, journal)| journal.commit().map(drop));
-        match journals.and_then(|()| keeper.write(&work.changes)) {
-            Ok(()) => Round::Committed(self.committed(&work)),
+        let written = journals.and_then(|()| keeper.write(&work.changes));
+        drop(keeper); // whoever is woken may want it
+        match written {
+            Ok(()) => {
+                for wake in self.committed(&work) {
+                    wake();
+                }
+                Round::Committed(work.ticket)
+            }
             Err(error) => {
                 self.failed(work, &error);
                 Round::Failed(error)
@@ -102,6 +109,7 @@ impl Store {
             return None;
         }
         state.round += 1;
+        state.called = Call::None;
         Some(Work {
             ticket: Ticket(state.round),
             journals: state.journals.take_dirty(),
@@ -122,7 +130,8 @@ impl Store {
         }
     }
 
-    fn committed(&self, work: &Work) -> Ticket {
+    /// Says that it is done; those to be told come back.
+    fn committed(&self, work: &Work) -> Vec<Wake> {
         let mut wakes: Vec<Wake> = Vec::new();
         let mut state = self.state();
         for (index, _) in &work.journals {
@@ -144,11 +153,7 @@ impl Store {
         if work.journals.iter().any(|(index, _)| *index < PARTITIONS) {
             wakes.append(&mut state.waiting.events);
         }
-        drop(state);
-        for wake in wakes {
-            wake();
-        }
-        work.ticket
+        wakes
     }
 
     /// Puts everything back: nothing is let go of because a disk is full.

@@ -9,7 +9,7 @@ use isotherm_host::Disk;
 use isotherm_journal::{Journal, Recovery};
 use serde::{Deserialize, Serialize};
 
-use super::{Full, Recovered, Settings, Store, StoreError, Ticket};
+use super::{Call, Full, Recovered, Settings, Store, StoreError, Ticket};
 
 /// Partitions of the upstream log.
 pub(crate) const PARTITIONS: usize = 4;
@@ -225,8 +225,10 @@ impl Store {
         let Some(index) = state.journals.names.remove(name) else { return };
         let slot = state.journals.slots[index].take();
         drop(state);
-        // A folder that cannot be removed now comes back at the next start, and is delivered or expires then.
         if let Some(slot) = slot {
+            // A round that is under way may still write there. A folder that cannot be removed comes back at the
+            // next start, and is delivered or expires then.
+            let _round = self.shared.keeper.lock().expect("no round panics");
             let _ = self.shared.disk.remove_dir(&slot.dir);
         }
     }
@@ -263,17 +265,14 @@ impl Store {
         for handle in handles {
             state.journals.mark(handle.index);
         }
-        self.due(state)
+        self.due(state, Call::Now)
     }
 
     /// Forgets all records below; that need not be on disk soon, a crash only repeats them.
     pub(crate) fn forget(&self, handle: &QueueHandle, below: u64) {
         handle.journal.forget(below);
         let mut state = self.state();
-        let first = !state.journals.is_lazy();
         state.journals.mark_lazy(handle.index);
-        if first {
-            self.due(state);
-        }
+        self.due(state, Call::Lazy);
     }
 }

@@ -19,10 +19,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Takes out those whose ticket is durable now.
     pub(super) fn take_durable(&mut self, durable: Ticket, into: &mut Vec<Wake>) {
-        let (told, waiting) =
-            std::mem::take(&mut self.durable).into_iter().partition(|(ticket, _)| *ticket <= durable);
-        self.durable = waiting;
-        let told: Vec<(Ticket, Wake)> = told;
-        into.extend(told.into_iter().map(|(_, wake)| wake));
+        let told = self.durable.extract_if(.., |(ticket, _)| *ticket <= durable);
+        into.extend(told.map(|(_, wake)| wake));
     }
 }

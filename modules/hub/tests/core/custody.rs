@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use isotherm_hub::core::{Counter, Limits, Outgoing, Refusal};
@@ -240,7 +241,10 @@ fn a_committer_of_its_own_serves_whoever_waits_and_ends_when_told() {
     let committer = std::thread::spawn(move || store.run());
     let (told, hear) = std::sync::mpsc::sync_channel(1);
     let ticket = site.publish(sensor, "1");
-    site.store.on_durable(ticket, std::sync::Arc::new(move || drop(told.try_send(()))));
+    let tell = move || {
+        let _ = told.try_send(());
+    };
+    site.store.on_durable(ticket, Arc::new(tell));
     hear.recv().unwrap();
     assert!(site.is_durable(ticket));
     site.publish(sensor, "2");
