@@ -1,6 +1,7 @@
 //! How a hub comes up, step by step, and how it goes down.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use anyhow::Context as _;
 use isotherm_host::tls::{ClientCertificates, ServerTls};
 use isotherm_host::{BoxListener, Disk, Host, WiringError};
 use isotherm_iothub::{Key, Template};
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -185,15 +187,16 @@ async fn apply_template(shared: &Arc<Shared>, options: &Options, place: &Place) 
     let env = |name: &str| shared.host.env.get(name).map(str::to_owned);
     let template = Template::parse(&text, &env)
         .map_err(|problems| wrong(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
-    let content = serde_json::to_vec(template.content())?;
+    let content = json!({"modulesContent": template.content()});
+    let text = serde_json::to_vec(&content)?;
     let kept = place.path(TEMPLATE_FILE);
-    if place.inside.read(&kept).is_ok_and(|applied| applied == content) {
+    if place.inside.read(&kept).is_ok_and(|applied| applied == text) {
         return Ok(());
     }
     let now = shared.now();
-    let applied = shared.core().apply_configuration(&options.device_id, template.content(), now);
+    let applied = shared.core().apply_configuration(&options.device_id, &content, now);
     shared.durable(applied.map_err(|error| wrong(error.to_string()))?).await;
-    place.inside.write_atomic(&kept, &content).context("the applied template cannot be kept")?;
+    place.inside.write_atomic(&kept, &text).context("the applied template cannot be kept")?;
     tracing::info!(template = %file.display(), "the deployment is applied");
     Ok(())
 }
@@ -216,6 +219,8 @@ async fn serve_workload(
     let path = place.path(WORKLOAD_SOCKET);
     match shared.host.network.listen_unix(&path).await {
         Ok(listener) => {
+            // The folder is 0700 already; this holds when somebody opens it up. A simulated socket has no file.
+            let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
             let workload = Workload { shared: Arc::clone(shared), certificates };
             tasks.spawn(workload::listen(workload, listener));
         }

@@ -9,6 +9,7 @@ mod owed;
 mod speaking;
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,15 +25,14 @@ use tokio::time::Sleep;
 use self::hearing::Heard;
 use self::owed::Owed;
 use crate::bell::Bell;
-use crate::core::{Outcome, SessionId};
+use crate::core::{Outcome, Outgoing, SessionId};
 use crate::listen::Arrival;
 use crate::shared::Shared;
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arrival) {
-    let (open, closed) = oneshot::channel();
     let mut server = Server::new(shared.host.now(), Limits::default());
-    let mut connection = Connection::new(Arc::clone(&shared), arrival, closed);
+    let mut connection = Connection::new(Arc::clone(&shared), arrival);
     let ended = drive(stream, &mut server, &mut connection).await;
     shared.counters.count(match &ended {
         Ended::PeerClosed => "mqtt_ended_by_peer",
@@ -44,8 +44,6 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arriv
         Ended::Io(_) => "mqtt_ended_by_network",
         Ended::WriteStalled => "mqtt_ended_write_stalled",
     });
-    drop(connection);
-    drop(open); // now the next connection of this identity may be told that it is in
 }
 
 /// The name under which a fault of the protocol is counted.
@@ -74,14 +72,16 @@ struct Connection {
     heard: VecDeque<Heard>,
     settled: Vec<u64>,
     owed: Owed,
+    /// Room for what is taken from the hub's mind in one go, kept for the next time.
+    said: Vec<Outgoing>,
 }
 
 /// How far a connection has come.
 enum Stage {
-    /// Nobody has said who it is. Holds what others wait on for this connection's end.
-    Greeting(Option<oneshot::Receiver<()>>),
+    /// Nobody has said who it is.
+    Greeting,
     /// Let in, but not told yet: the same identity's older socket is still open.
-    Waiting { client: Client, present: bool, older: oneshot::Receiver<()>, patience: Pin<Box<Sleep>> },
+    Waiting { client: Client, present: bool, older: Option<oneshot::Receiver<()>>, patience: Pin<Box<Sleep>> },
     /// In.
     Open(Client),
     /// Refused, or gone.
@@ -94,26 +94,29 @@ struct Client {
     session: SessionId,
     /// Published should the client vanish.
     will: Option<Message>,
+    /// Dropped when this connection ends: the identity's next one waits for that.
+    _open: oneshot::Sender<()>,
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, arrival: Arrival, closed: oneshot::Receiver<()>) -> Self {
+    fn new(shared: Arc<Shared>, arrival: Arrival) -> Self {
         Self {
             shared,
             arrival,
             bell: Bell::new(),
-            stage: Stage::Greeting(Some(closed)),
+            stage: Stage::Greeting,
             due: false,
             heard: VecDeque::new(),
             settled: Vec::new(),
             owed: Owed::default(),
+            said: Vec::new(),
         }
     }
 
     fn client(&self) -> Option<&Client> {
         match &self.stage {
             Stage::Waiting { client, .. } | Stage::Open(client) => Some(client),
-            Stage::Greeting(_) | Stage::Over => None,
+            Stage::Greeting | Stage::Over => None,
         }
     }
 
@@ -121,30 +124,37 @@ impl Connection {
         self.client().map_or("(nobody yet)", |client| client.who.as_str())
     }
 
-    /// Ends the connection from our side, for a reason that is counted.
-    fn close(&self, session: &mut Server, now: Instant, reason: &'static str) -> Flow {
+    /// Ends the connection from our side, for a reason that is counted. The session ends at once: closing the
+    /// stream may take the peer a while.
+    fn close(&mut self, session: &mut Server, now: Instant, reason: &'static str) -> Flow {
         self.shared.counters.count(reason);
         session.handle_command(now, ServerCommand::Close);
+        self.leave(false);
         Flow::End
     }
 
     /// The session with the hub's mind ends with the connection.
     fn leave(&mut self, graceful: bool) {
-        if let Stage::Waiting { client, .. } | Stage::Open(client) =
+        let (Stage::Waiting { client, .. } | Stage::Open(client)) =
             std::mem::replace(&mut self.stage, Stage::Over)
-        {
-            let now = self.shared.now();
-            // When the hub itself ends, its clients did not vanish.
-            let graceful = graceful || self.shared.host.stop.is_stopped();
-            let mut core = self.shared.core();
-            for delivery in self.settled.drain(..) {
-                core.settle(client.session, delivery, Outcome::Accepted, now);
-            }
-            let will = client.will.filter(|_| !graceful);
-            core.detach(client.session, graceful, will, now);
-            drop(core);
-            self.shared.sockets.leave(&client.who, client.session);
+        else {
+            return;
+        };
+        let now = self.shared.now();
+        // When the hub itself ends, its clients did not vanish.
+        let graceful = graceful || self.shared.host.stop.is_stopped();
+        let will = client.will.filter(|_| !graceful);
+        let mut core = self.shared.core();
+        for delivery in self.settled.drain(..) {
+            core.settle(client.session, delivery, Outcome::Accepted, now);
         }
+        // What came in the same breath as the end of the stream was said all the same.
+        for message in self.heard.drain(..).filter_map(Heard::into_message) {
+            let _ = core.publish(client.session, &client.who, message, now); // nobody is left to be told
+        }
+        core.detach(client.session, graceful, will, now);
+        drop(core);
+        self.shared.sockets.leave(&client.who, client.session);
     }
 }
 
@@ -168,11 +178,9 @@ impl Pilot<Server> for Connection {
                 self.unsubscribe(now, packet_id, &filters, session)
             }
             ServerEvent::Disconnected => {
-                // What it said before goodbye counts.
-                let flow = self.flush(now, session);
+                self.flush(now, session); // what it said before goodbye counts
                 self.leave(true);
                 self.shared.counters.count("mqtt_ended_disconnect");
-                let _ = flow;
                 Flow::End
             }
             ServerEvent::Lapsed(fault) => {
@@ -184,11 +192,8 @@ impl Pilot<Server> for Connection {
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Stage::Waiting { older, patience, .. } = &mut self.stage {
-            let closed = Pin::new(older).poll(cx).is_ready();
-            if closed || patience.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
+        if matches!(self.stage, Stage::Waiting { .. }) {
+            return self.poll_seat(cx);
         }
         let rung = self.bell.poll(cx);
         if self.due { Poll::Ready(()) } else { rung }
@@ -196,7 +201,7 @@ impl Pilot<Server> for Connection {
 
     fn on_wake(&mut self, now: Instant, session: &mut Server) -> Flow {
         if matches!(self.stage, Stage::Waiting { .. }) {
-            self.admit_when_alone(now, session);
+            self.admit(now, session);
             return Flow::Go;
         }
         self.due = false;
@@ -209,15 +214,23 @@ impl Pilot<Server> for Connection {
 
     fn may_read(&self) -> bool {
         match self.stage {
-            Stage::Greeting(_) => true,
+            Stage::Greeting => true,
             Stage::Open(_) => self.heard.len() < hearing::HEARD_MAX && self.owed.has_room(),
             Stage::Waiting { .. } | Stage::Over => false,
         }
+    }
+
+    fn may_time_out(&self) -> bool {
+        self.may_read() // its keep-alive may lie unread before us
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.leave(false);
+        // The hub's mind may be what panicked; a second panic from here would end the process.
+        let left = catch_unwind(AssertUnwindSafe(|| self.leave(false)));
+        if left.is_err() {
+            tracing::error!("a session could not be ended");
+        }
     }
 }

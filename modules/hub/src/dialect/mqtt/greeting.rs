@@ -1,7 +1,7 @@
 //! CONNECT: who is it, may they come in, and is the seat free.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use isotherm_host::Flow;
@@ -10,6 +10,8 @@ use isotherm_protocol::Session as _;
 use isotherm_protocol::mqtt::{Connect, ConnectCode, Server, ServerCommand, Will};
 
 use super::{Client, Connection, Stage};
+use tokio::sync::oneshot;
+
 use crate::core::{Authenticated, Credential, Refusal};
 
 /// How long a second connection waits for the first one's socket to close. The first may be stuck in a write to
@@ -23,10 +25,12 @@ impl Connection {
     /// Answers CONNECT, or sees to it that it is answered when the same identity's older socket is closed.
     pub(super) fn greet(&mut self, now: Instant, connect: &Connect, session: &mut Server) -> Flow {
         match self.let_in(connect) {
-            Ok((client, present)) => {
-                tracing::debug!(who = %client.who, "MQTT client let in");
-                self.seat(client, present);
-                self.admit_when_alone(now, session);
+            Ok(stage) => {
+                self.stage = stage;
+                tracing::debug!(who = self.name(), "MQTT client let in");
+                if matches!(self.stage, Stage::Waiting { older: None, .. }) {
+                    self.admit(now, session);
+                }
                 Flow::Go
             }
             Err(No(code, reason)) => {
@@ -38,7 +42,7 @@ impl Connection {
         }
     }
 
-    fn let_in(&self, connect: &Connect) -> Result<(Client, bool), No> {
+    fn let_in(&self, connect: &Connect) -> Result<Stage, No> {
         let who = identity(connect)?;
         let authenticated = self.authenticate(&who, connect)?;
         let will = connect.will.as_ref().map(|will| will_message(&who, will)).transpose()?;
@@ -51,7 +55,11 @@ impl Connection {
                 Refusal::Busy => No(ConnectCode::ServerUnavailable, "mqtt_refused_too_many_sessions"),
                 _ => No(ConnectCode::NotAuthorized, "mqtt_refused_unknown_identity"),
             })?;
-        Ok((Client { who, session: attached.session, will }, attached.present))
+        let (open, closed) = oneshot::channel();
+        let older = self.shared.sockets.enter(&who, attached.session, closed);
+        let client = Client { who, session: attached.session, will, _open: open };
+        let patience = Box::pin(tokio::time::sleep(SEAT_WITHIN));
+        Ok(Stage::Waiting { client, present: attached.present, older, patience })
     }
 
     fn authenticate(&self, who: &Identity, connect: &Connect) -> Result<Authenticated, No> {
@@ -68,37 +76,19 @@ impl Connection {
         })
     }
 
-    /// Takes the identity's seat; an older connection that has it has been told to go.
-    fn seat(&mut self, client: Client, present: bool) {
-        let Stage::Greeting(closed) = &mut self.stage else { return };
-        let closed = closed.take().expect("a connection is greeted once");
-        let older = self.shared.sockets.enter(&client.who, client.session, closed);
-        self.stage = match older {
-            Some(older) => {
-                let patience = Box::pin(tokio::time::sleep(SEAT_WITHIN));
-                Stage::Waiting { client, present, older, patience }
-            }
-            None => {
-                let (_, older) = tokio::sync::oneshot::channel(); // nobody to wait for: it is closed already
-                Stage::Waiting {
-                    client,
-                    present,
-                    older,
-                    patience: Box::pin(tokio::time::sleep(Duration::ZERO)),
-                }
-            }
+    /// Ready once the identity's older socket is closed, or has had its time.
+    pub(super) fn poll_seat(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Stage::Waiting { older: Some(older), patience, .. } = &mut self.stage else {
+            return Poll::Ready(());
         };
+        if Pin::new(older).poll(cx).is_pending() {
+            return patience.as_mut().poll(cx);
+        }
+        Poll::Ready(())
     }
 
-    /// Says CONNACK 0 once no other socket of this identity is open.
-    pub(super) fn admit_when_alone(&mut self, now: Instant, session: &mut Server) {
-        let Stage::Waiting { older, patience, .. } = &mut self.stage else { return };
-        // Whoever called was woken by one of the two; asking again needs no waker of its own.
-        let mut cx = Context::from_waker(Waker::noop());
-        let closed = Pin::new(older).poll(&mut cx).is_ready();
-        if !closed && patience.as_mut().poll(&mut cx) == Poll::Pending {
-            return;
-        }
+    /// Says CONNACK 0.
+    pub(super) fn admit(&mut self, now: Instant, session: &mut Server) {
         if let Stage::Waiting { client, present, .. } = std::mem::replace(&mut self.stage, Stage::Over) {
             self.stage = Stage::Open(client);
             session.handle_command(now, ServerCommand::Accept { session_present: present });

@@ -10,7 +10,7 @@ use isotherm_protocol::mqtt::{Qos, Server, ServerCommand, Text};
 
 use super::owed::Debt;
 use super::{Connection, Stage};
-use crate::core::{ErrorCode, Outcome, Refusal};
+use crate::core::{ErrorCode, Outcome, Refusal, SessionId};
 use crate::dialect::http::failure::twin_error;
 use crate::store::Ticket;
 
@@ -30,83 +30,104 @@ pub(super) struct Packet {
     pub(super) retain: bool,
 }
 
-impl Packet {
-    fn acknowledge(&self) -> Option<u16> {
-        (self.qos != Qos::AtMostOnce).then_some(self.packet_id)
-    }
+/// Something heard and not yet handed over. One queue for all, so that acknowledgements keep its order.
+pub(super) enum Heard {
+    Message { message: Message, packet_id: Option<u16> },
+    Request { request: ToHub, payload: Bytes, packet_id: Option<u16> },
 }
 
-/// A message heard and not yet handed over.
-pub(super) struct Heard {
-    message: Message,
-    packet_id: Option<u16>,
+/// An answer to a twin request: where, and what.
+type Answer = (Text, Bytes);
+
+impl Heard {
+    fn is_request(&self) -> bool {
+        matches!(self, Self::Request { .. })
+    }
+
+    /// The message, if it is one.
+    pub(super) fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Message { message, .. } => Some(message),
+            Self::Request { .. } => None,
+        }
+    }
 }
 
 impl Connection {
     /// Understands a PUBLISH by its topic.
     pub(super) fn hear(&mut self, now: Instant, packet: Packet, session: &mut Server) -> Flow {
         let Stage::Open(client) = &self.stage else { return Flow::End };
-        match ToHub::parse_from(&packet.topic, &client.who) {
+        let packet_id = (packet.qos != Qos::AtMostOnce).then_some(packet.packet_id);
+        self.heard.push_back(match ToHub::parse_from(&packet.topic, &client.who) {
             Ok(ToHub::Telemetry { properties, .. }) => {
-                let heard = Heard { packet_id: packet.acknowledge(), message: message(packet, properties) };
-                self.heard.push_back(heard);
-                self.due = true;
-                if self.heard.len() < HEARD_MAX { Flow::Go } else { self.flush(now, session) }
+                Heard::Message { message: message(packet, properties), packet_id }
             }
-            Ok(other) => {
-                let who = client.who.clone();
-                if self.flush(now, session) == Flow::End {
-                    return Flow::End;
-                }
-                self.hear_request(now, &who, other, &packet);
-                self.due = true;
-                Flow::Go
-            }
+            Ok(request) => Heard::Request { request, payload: packet.payload, packet_id },
             Err(refused) => {
                 tracing::info!(who = %client.who, %refused, "MQTT client published where it may not; closed");
-                self.close(session, now, "mqtt_ended_topic")
+                self.flush(now, session); // what it said before stands
+                return self.close(session, now, "mqtt_ended_topic");
             }
-        }
+        });
+        self.due = true;
+        if self.heard.len() < HEARD_MAX { Flow::Go } else { self.flush(now, session) }
     }
 
     /// Hands what was heard and what was settled to the hub's mind, under one lock.
     pub(super) fn flush(&mut self, now: Instant, session: &mut Server) -> Flow {
+        let Stage::Open(client) = &self.stage else { return Flow::Go };
         if self.heard.is_empty() && self.settled.is_empty() {
             return Flow::Go;
         }
-        let Stage::Open(client) = &self.stage else { return Flow::Go };
+        let (id, who) = (client.session, client.who.clone());
         let both = self.shared.now();
         let mut core = self.shared.core();
         for delivery in self.settled.drain(..) {
-            core.settle(client.session, delivery, Outcome::Accepted, both);
+            core.settle(id, delivery, Outcome::Accepted, both);
         }
-        if !self.heard.is_empty() && self.shared.store.refusing() {
-            // They stay here, unacknowledged; nothing more is read until the store rings.
-            drop(core);
-            self.shared.store.on_room(self.bell.ringer());
-            return Flow::Go;
-        }
-        while let Some(Heard { message, packet_id }) = self.heard.pop_front() {
-            let bytes = message.body.len();
-            match core.publish(client.session, &client.who, message, both) {
-                Ok(ticket) => self.owed.push(Debt { ticket, packet_id, answer: None, bytes }),
-                Err(refusal) => {
+        // While the store refuses, messages stay here, unacknowledged, and nothing more is read.
+        let refusing = self.shared.store.refusing();
+        while let Some(heard) = self.heard.pop_front_if(|heard| !refusing || heard.is_request()) {
+            match heard {
+                Heard::Message { message, packet_id } => {
+                    let bytes = message.body.len();
+                    match core.publish(id, &who, message, both) {
+                        Ok(ticket) => self.owed.push(Debt { ticket, packet_id, answer: None, bytes }),
+                        Err(refusal) => {
+                            drop(core);
+                            tracing::info!(%who, %refusal, "message refused; connection closed");
+                            return self.close(session, now, refusal_name(&refusal));
+                        }
+                    }
+                }
+                Heard::Request { request, payload, packet_id } => {
                     drop(core);
-                    tracing::info!(who = %client.who, %refusal, "message refused; connection closed");
-                    return self.close(session, now, refusal_name(&refusal));
+                    let (ticket, answer) = self.answer(id, &who, request, &payload);
+                    self.owed.push(Debt { ticket, packet_id, answer, bytes: payload.len() });
+                    core = self.shared.core();
                 }
             }
+        }
+        drop(core);
+        if !self.heard.is_empty() {
+            self.shared.store.on_room(self.bell.ringer());
         }
         Flow::Go
     }
 
-    /// Everything but a message.
-    fn hear_request(&mut self, now: Instant, who: &Identity, request: ToHub, packet: &Packet) {
-        let (ticket, answer) = match request {
+    /// Everything but a message: what it is answered, and when.
+    fn answer(
+        &self,
+        id: SessionId,
+        who: &Identity,
+        request: ToHub,
+        payload: &[u8],
+    ) -> (Ticket, Option<Answer>) {
+        match request {
             ToHub::TwinGet { rid } => (Ticket::DURABLE, self.twin(who, &rid)),
-            ToHub::TwinPatch { rid } => self.report(who, rid.as_deref(), &packet.payload),
+            ToHub::TwinPatch { rid } => self.report(who, rid.as_deref(), payload),
             ToHub::MethodResponse { status, rid } => {
-                self.answer_method(status, &rid, &packet.payload);
+                self.answer_method(id, who, status, &rid, payload);
                 (Ticket::DURABLE, None)
             }
             ToHub::Telemetry { .. } | ToHub::Ignored(_) => {
@@ -114,12 +135,10 @@ impl Connection {
                 self.shared.counters.count("mqtt_ignored_topic");
                 (Ticket::DURABLE, None)
             }
-        };
-        let _ = now;
-        self.owed.push(Debt { ticket, packet_id: packet.acknowledge(), answer, bytes: packet.payload.len() });
+        }
     }
 
-    fn twin(&self, who: &Identity, rid: &str) -> Option<(Text, Bytes)> {
+    fn twin(&self, who: &Identity, rid: &str) -> Option<Answer> {
         let twin = self.shared.core().twin_get(who);
         match twin {
             Some(twin) => answer(200, rid, None, twin.to_string()),
@@ -130,7 +149,7 @@ impl Connection {
         }
     }
 
-    fn report(&self, who: &Identity, rid: Option<&str>, payload: &[u8]) -> (Ticket, Option<(Text, Bytes)>) {
+    fn report(&self, who: &Identity, rid: Option<&str>, payload: &[u8]) -> (Ticket, Option<Answer>) {
         let result = serde_json::from_slice(payload)
             .map_err(|error| format!("reported properties are a JSON object: {error}"))
             .and_then(|patch| {
@@ -148,16 +167,15 @@ impl Connection {
         }
     }
 
-    fn answer_method(&self, status: i32, rid: &str, payload: &[u8]) {
-        let Stage::Open(client) = &self.stage else { return };
+    fn answer_method(&self, id: SessionId, who: &Identity, status: i32, rid: &str, payload: &[u8]) {
         let result = MethodResult::from_wire(status, payload).unwrap_or_else(|refused| {
             // The caller is told what came rather than left to wait for a time-out.
-            tracing::info!(who = %client.who, %refused, "a method's answer is no JSON");
+            tracing::info!(%who, %refused, "a method's answer is no JSON");
             let text = String::from_utf8_lossy(payload).into_owned();
             MethodResult { status, payload: serde_json::Value::String(text) }
         });
         let now = self.shared.now();
-        self.shared.core().method_response(client.session, rid, result.status, result.payload, now);
+        self.shared.core().method_response(id, rid, result.status, result.payload, now);
     }
 
     /// Turns feeds on. What is not ours to give is refused by its code; the connection goes on.
@@ -235,7 +253,7 @@ fn message(packet: Packet, properties: (isotherm_iothub::System, isotherm_iothub
     message
 }
 
-fn answer(status: u16, rid: &str, version: Option<u64>, body: String) -> Option<(Text, Bytes)> {
+fn answer(status: u16, rid: &str, version: Option<u64>, body: String) -> Option<Answer> {
     let topic = Text::try_from(twin_result_topic(status, rid, version)).ok()?; // a rid of 64 KiB gets no answer
     Some((topic, Bytes::from(body)))
 }

@@ -21,7 +21,7 @@ impl Connection {
         let (id, who) = (client.session, client.who.clone());
         let both = self.shared.now();
         let mut room = session.window();
-        let mut said = Vec::new();
+        let mut said = std::mem::take(&mut self.said);
         let mut core = self.shared.core();
         while said.len() < SAID_MAX {
             let Some(outgoing) = core.poll(id, room, both) else { break };
@@ -32,11 +32,12 @@ impl Connection {
         }
         drop(core); // topics are written without the lock
         self.due |= said.len() == SAID_MAX;
-        for outgoing in said {
+        for outgoing in said.drain(..) {
             if self.say(now, &who, outgoing, session) == Flow::End {
                 return Flow::End;
             }
         }
+        self.said = said;
         Flow::Go
     }
 
