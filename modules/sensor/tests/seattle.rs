@@ -1,6 +1,9 @@
 //! A year of hourly temperatures of Seattle (NOAA's hourly normals), read through the emulated chip's registers.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use isotherm_host::{Env, Host};
 use isotherm_sensor::{
@@ -21,7 +24,7 @@ fn seattle() -> Option<PathBuf> {
 }
 
 /// The file's temperatures, °C, read by nothing that the sensor is made of.
-fn by_hand(path: &PathBuf) -> Vec<f64> {
+fn by_hand(path: &Path) -> Vec<f64> {
     let text = fs::read_to_string(path).unwrap();
     text.lines()
         .skip(1)
@@ -29,7 +32,7 @@ fn by_hand(path: &PathBuf) -> Vec<f64> {
         .collect()
 }
 
-fn socket(path: &PathBuf, chip: ChipSettings) -> Socket {
+fn socket(path: &Path, chip: ChipSettings) -> Socket {
     let variables = [
         ("SENSOR_CHIP", "replay"),
         ("SENSOR_REPLAY", path.to_str().unwrap()),
