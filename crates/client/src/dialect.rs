@@ -1,0 +1,79 @@
+//! How a client says it: the words of each dialect. All of them travel by MQTT so far; AMQP gets its own file and
+//! variant here, and its own way to move bytes beside [`mqtt`].
+
+mod broker;
+mod hub;
+pub(crate) mod mqtt;
+
+use bytes::Bytes;
+use isotherm_iothub::Message;
+use isotherm_protocol::mqtt::{ConnectOptions, Qos};
+
+pub(crate) use broker::Broker;
+pub(crate) use hub::Hub;
+
+/// With whom we speak, and so in which words.
+#[derive(Debug)]
+pub(crate) enum Dialect {
+    /// IoT Hub, edgeHub, or ours.
+    Hub(Hub),
+    /// Any MQTT 3.1.1 broker.
+    Broker(Broker),
+}
+
+/// What a publish from the other end is.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Incoming {
+    Input { name: String, message: Message },
+    CloudToDevice { message: Message },
+    Method { name: String, rid: String },
+    TwinResult { status: u16, rid: String },
+    Desired { version: u64 },
+}
+
+impl Dialect {
+    /// What CONNECT says.
+    pub(crate) fn connect(&self, password: Option<String>) -> ConnectOptions {
+        match self {
+            Self::Hub(hub) => hub.connect(password),
+            Self::Broker(broker) => broker.connect(),
+        }
+    }
+
+    /// What is subscribed to.
+    pub(crate) fn filters(&self) -> Vec<(String, Qos)> {
+        match self {
+            Self::Hub(hub) => hub.filters(),
+            Self::Broker(broker) => broker.filters(),
+        }
+    }
+
+    /// Where a message is published.
+    pub(crate) fn topic(&self, message: &Message) -> String {
+        match self {
+            Self::Hub(hub) => hub.topic(message),
+            Self::Broker(broker) => broker.topic(),
+        }
+    }
+
+    /// What a publish means; the reason if it means nothing.
+    pub(crate) fn read(&self, topic: String, payload: Bytes) -> Result<Incoming, String> {
+        match self {
+            Self::Hub(hub) => hub.read(&topic, payload),
+            Self::Broker(_) => Ok(Incoming::Input { name: topic, message: Message::new(payload) }),
+        }
+    }
+
+    /// Whether there are twins and methods.
+    pub(crate) fn is_hub(&self) -> bool {
+        matches!(self, Self::Hub(_))
+    }
+
+    /// Whether there is anywhere to send to.
+    pub(crate) fn has_output(&self) -> bool {
+        match self {
+            Self::Hub(_) => true,
+            Self::Broker(broker) => broker.output.is_some(),
+        }
+    }
+}

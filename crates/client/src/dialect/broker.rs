@@ -1,0 +1,38 @@
+//! A plain broker's words: one topic in, one out, and bodies only. There are no properties, twins and methods.
+
+use isotherm_protocol::mqtt::{ConnectOptions, Qos};
+
+use super::mqtt;
+
+/// A broker, and what is wanted of it.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) client_id: String,
+    /// Empty if the broker wants none.
+    pub(crate) user: String,
+    pub(crate) key: Option<String>,
+    pub(crate) input: Option<String>,
+    pub(crate) output: Option<String>,
+}
+
+impl Broker {
+    /// The session is kept by the broker, so that nothing on the input is missed while we are away.
+    pub(crate) fn connect(&self) -> ConnectOptions {
+        ConnectOptions {
+            client_id: self.client_id.clone(),
+            user_name: self.user.clone(),
+            password: self.key.clone(),
+            clean: false,
+            window: mqtt::SESSION_WINDOW,
+            ..ConnectOptions::default()
+        }
+    }
+
+    pub(crate) fn filters(&self) -> Vec<(String, Qos)> {
+        self.input.iter().map(|topic| (topic.clone(), Qos::AtLeastOnce)).collect()
+    }
+
+    pub(crate) fn topic(&self) -> String {
+        self.output.clone().expect("checked when the message was sent")
+    }
+}

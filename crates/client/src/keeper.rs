@@ -1,0 +1,86 @@
+//! Brings to disk what was promised: one sync for all that came meanwhile.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use isotherm_host::{Host, Lock};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::shared::Shared;
+
+/// That messages are delivered is written with the next sync, or after this long: to forget it costs only repeats.
+const FORGET_AFTER: Duration = Duration::from_secs(1);
+/// How long to wait after the disk has failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A disk that keeps failing is told of this often.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// What has to be done for the disk, as a task of its own.
+pub(crate) struct Keeper {
+    pub(crate) host: Host,
+    pub(crate) shared: Arc<Shared>,
+    /// Where the last known twin is kept; `None` if there is none to keep.
+    pub(crate) twin_file: Option<PathBuf>,
+    /// Held while something is written, also when the client is gone meanwhile.
+    pub(crate) lock: Arc<Lock>,
+}
+
+impl Keeper {
+    pub(crate) async fn run(self) {
+        let mut told: Option<Instant> = None;
+        loop {
+            self.shared.keeper.notified().await;
+            while self.step(&mut told).await {}
+        }
+    }
+
+    /// Does what is to be done next; false when there is nothing.
+    async fn step(&self, told: &mut Option<Instant>) -> bool {
+        let outbox = &self.shared.outbox;
+        if outbox.is_waiting() {
+            self.commit(told).await;
+        } else if self.twin_file.is_some() && self.shared.lock().mirror.is_unsaved() {
+            self.save_twin().await;
+        } else if outbox.is_dirty() {
+            if timeout(FORGET_AFTER, self.shared.keeper.notified()).await.is_err() {
+                self.commit(told).await;
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    async fn commit(&self, told: &mut Option<Instant>) {
+        let outbox = self.shared.outbox.clone();
+        let result = if outbox.is_durable() {
+            let lock = self.lock.clone();
+            let work = move || (outbox.commit(), lock).0;
+            self.host.blocking(work).await
+        } else {
+            outbox.commit()
+        };
+        self.shared.kept(result.is_err());
+        match result {
+            Ok(_) if told.take().is_some() => info!("the disk takes messages again"),
+            Ok(_) => {}
+            Err(error) => {
+                if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                    *told = Some(Instant::now());
+                    warn!(%error, "the disk does not take messages; they stay in memory and it is tried again");
+                }
+                sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+
+    async fn save_twin(&self) {
+        let Some(bytes) = self.shared.lock().mirror.take_unsaved() else { return };
+        let Some(file) = self.twin_file.clone() else { return };
+        let (disk, lock) = (self.host.disk.clone(), self.lock.clone());
+        let result = self.host.blocking(move || (disk.write_atomic(&file, &bytes), lock).0).await;
+        if let Err(error) = result {
+            warn!(%error, "the twin could not be kept; should the process start without a hub, it knows an older one");
+        }
+    }
+}

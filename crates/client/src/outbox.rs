@@ -1,0 +1,138 @@
+//! What was promised and not yet delivered: messages in a journal, and the bookmark beside them.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use isotherm_host::{Disk, Host, MemoryDisk};
+use isotherm_iothub::{MESSAGE_BYTES_MAX, Message};
+use isotherm_journal::{Journal, JournalError, Offset, Settings};
+use tracing::{info, warn};
+
+use crate::{Custody, Options, SendError, WhenFull};
+
+/// Encoding adds at most this many bytes to what [`Message::size`] counts, for each property.
+const ENCODED_EXTRA_BYTES: usize = 16;
+/// A read takes at most this many bytes at a time, so that little memory is held.
+const READ_BYTES: usize = 64 << 10;
+/// Synced messages that stay in memory: enough that a connection that keeps up never asks the disk.
+const TAIL_BYTES: usize = 64 << 10;
+
+/// One identity's outbox.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbox {
+    journal: Journal,
+    when_full: WhenFull,
+    custody: Custody,
+    /// Whether a commit may take long.
+    durable: bool,
+}
+
+impl Outbox {
+    pub(crate) fn open(host: &Host, options: &Options) -> Result<Self, JournalError> {
+        let disk: Arc<dyn Disk> = match options.custody {
+            Custody::Disk => host.disk.clone(),
+            Custody::HandToHand => Arc::new(MemoryDisk::new()),
+        };
+        let limit_bytes = options.outbox_bytes_max;
+        let settings = Settings { limit_bytes, tail_bytes: TAIL_BYTES, ..Settings::default() };
+        let durable = disk.is_durable();
+        let (journal, found) = Journal::open(disk, &options.state_dir.join("outbox"), settings)?;
+        if found.corrupt_records > 0 {
+            warn!(messages = found.corrupt_records, "messages in the outbox are damaged on disk and lost");
+        }
+        if found.records > 0 {
+            info!(messages = found.records, "the outbox still holds messages for the hub");
+        }
+        Ok(Self { journal, when_full: options.when_full, custody: options.custody, durable })
+    }
+
+    /// Takes a message in; says how many older ones gave way, if that is the policy.
+    pub(crate) fn put(&self, message: &Message) -> Result<u64, SendError> {
+        let bytes = message.size();
+        if bytes > MESSAGE_BYTES_MAX {
+            return Err(SendError::TooLarge { bytes });
+        }
+        let properties = message.system.len() + message.properties.len() + 1;
+        let size = bytes + properties * ENCODED_EXTRA_BYTES;
+        let mut dropped = 0;
+        loop {
+            match self.journal.append_with(size, |into| message.encode(into)) {
+                Ok(_) => return Ok(dropped),
+                Err(full) if self.when_full == WhenFull::DropOldest && self.held() > 0 => {
+                    dropped += self.journal.drop_oldest(full.wanted);
+                }
+                Err(_) => return Err(SendError::Full),
+            }
+        }
+    }
+
+    pub(crate) fn set_bookmark(&self, bookmark: &[u8]) {
+        self.journal.set_note(bookmark);
+    }
+
+    pub(crate) fn bookmark(&self) -> Option<Bytes> {
+        self.journal.note()
+    }
+
+    pub(crate) fn next(&self) -> Offset {
+        self.journal.next()
+    }
+
+    pub(crate) fn held(&self) -> u64 {
+        self.journal.next() - self.journal.first()
+    }
+
+    /// All below is in safe hands: on our disk, or in the hub's.
+    pub(crate) fn kept(&self) -> Offset {
+        match self.custody {
+            Custody::Disk => self.journal.durable().max(self.journal.first()),
+            Custody::HandToHand => self.journal.first(),
+        }
+    }
+
+    /// All below may be told to whoever sends: with hand-to-hand custody, nothing more is promised than that it was
+    /// taken.
+    pub(crate) fn taken(&self) -> Offset {
+        match self.custody {
+            Custody::Disk => self.kept(),
+            Custody::HandToHand => self.journal.next(),
+        }
+    }
+
+    /// All below may be published. What is not on disk is not, for after a crash another message might take its
+    /// place; unless the disk fails and the hub is the safer place.
+    pub(crate) fn publishable(&self, disk_fails: bool) -> Offset {
+        match self.custody {
+            Custody::Disk if !disk_fails => self.journal.durable(),
+            _ => self.journal.next(),
+        }
+    }
+
+    /// Some messages from `from` on, as they were put.
+    pub(crate) fn read(&self, from: Offset, max: usize) -> io::Result<Vec<(Offset, Bytes)>> {
+        self.journal.read(from, max, READ_BYTES)
+    }
+
+    /// The hub has everything below.
+    pub(crate) fn delivered(&self, below: Offset) {
+        self.journal.forget(below);
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.custody == Custody::Disk && self.journal.is_dirty()
+    }
+
+    /// Whether a message waits for a commit, and not only the word that some are delivered.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.custody == Custody::Disk && self.journal.durable() < self.journal.next()
+    }
+
+    pub(crate) fn commit(&self) -> io::Result<Offset> {
+        self.journal.commit()
+    }
+
+    /// Whether a commit has to wait for a disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
+    }
+}

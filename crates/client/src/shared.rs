@@ -1,0 +1,205 @@
+//! What the client's user, its connection and its keeper share: one small state behind one lock, which is held for a
+//! few instructions and never across an await.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard},
+    task::Waker,
+    time::Instant,
+};
+
+use isotherm_journal::Offset;
+use tokio::sync::Notify;
+
+use crate::{Delivery, Event, Stats, outbox::Outbox, twin::Mirror};
+
+/// At this many events that nobody has taken, reading from the hub stops.
+const EVENTS_MAX: usize = 256;
+/// Answers to methods that wait for the hub; the oldest gives way.
+const RESPONSES_MAX: usize = 256;
+/// Tidings of the connection itself that nobody has taken; only the last ones are of interest.
+const TIDINGS_MAX: usize = 4;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) outbox: Outbox,
+    /// Something is to be written to disk.
+    pub(crate) keeper: Notify,
+    /// The client was dropped.
+    pub(crate) closing: Notify,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    pub(crate) fn new(outbox: Outbox, mirror: Mirror) -> Self {
+        let state = State { epoch: 1, mirror, ..State::default() };
+        Self { outbox, keeper: Notify::new(), closing: Notify::new(), state: Mutex::new(state) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the client's state")
+    }
+
+    /// The disk, or the hub, has taken more of the outbox.
+    pub(crate) fn kept(&self, disk_fails: bool) {
+        let mut state = self.lock();
+        state.disk_fails = disk_fails;
+        state.outbox_moved(self.outbox.kept());
+        state.wake_link();
+    }
+}
+
+/// The answer to a method on its way to the hub.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) id: u64,
+    pub(crate) rid: String,
+    pub(crate) status: i32,
+    pub(crate) payload: Vec<u8>,
+    /// When it was given.
+    pub(crate) at: Instant,
+    pub(crate) sent: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Counts connections: what belongs to an earlier one means nothing any more.
+    pub(crate) epoch: u64,
+    pub(crate) connected: bool,
+    pub(crate) closing: bool,
+    /// The last commit failed, so nothing can be promised for the moment.
+    pub(crate) disk_fails: bool,
+    pub(crate) mirror: Mirror,
+    pub(crate) stats: Stats,
+    /// Something has changed that the connection should look at.
+    pub(crate) poke: bool,
+    pub(crate) responses: VecDeque<Response>,
+    /// Packets to be acknowledged to the hub now.
+    pub(crate) acknowledge: VecDeque<u16>,
+    events: VecDeque<Event>,
+    /// What was accepted, with how far the outbox has to be kept before the hub may know.
+    accepted: VecDeque<(Offset, Delivery)>,
+    last_response: u64,
+    /// The user waits for the outbox and not only for events.
+    pub(crate) watched: bool,
+    user: Option<Waker>,
+    link: Option<Waker>,
+}
+
+impl State {
+    pub(crate) fn push(&mut self, event: Event) {
+        self.events.push_back(event);
+        self.wake_user();
+    }
+
+    /// News of the connection itself. Who does not listen for long hears only the last of them.
+    pub(crate) fn push_tidings(&mut self, event: Event) {
+        let tidings = |event: &Event| matches!(event, Event::Connected | Event::Disconnected { .. });
+        if self.events.iter().filter(|event| tidings(event)).count() >= TIDINGS_MAX
+            && let Some(oldest) = self.events.iter().position(tidings)
+        {
+            self.events.remove(oldest);
+        }
+        self.push(event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if self.events.len() + 1 == EVENTS_MAX / 2 {
+            self.wake_link(); // it may have stopped reading
+        }
+        Some(event)
+    }
+
+    pub(crate) fn is_clogged(&self) -> bool {
+        self.events.len() >= EVENTS_MAX
+    }
+
+    /// Accepted, but told to the hub only once all of the outbox below `next` is kept.
+    pub(crate) fn accept(&mut self, delivery: Delivery, next: Offset, kept: Offset) {
+        if delivery.epoch != self.epoch || delivery.packet_id == 0 {
+            return; // the hub delivers it again, or wants no answer
+        }
+        self.accepted.push_back((next, delivery));
+        self.settle(kept);
+        if !self.acknowledge.is_empty() {
+            self.wake_link();
+        }
+    }
+
+    /// All of the outbox below `kept` is in safe hands.
+    pub(crate) fn outbox_moved(&mut self, kept: Offset) {
+        self.settle(kept);
+        if std::mem::take(&mut self.watched) {
+            self.wake_user();
+        }
+    }
+
+    fn settle(&mut self, kept: Offset) {
+        while let Some((_, delivery)) = self.accepted.pop_front_if(|(needed, _)| *needed <= kept) {
+            self.acknowledge.push_back(delivery.packet_id);
+        }
+    }
+
+    pub(crate) fn respond(&mut self, rid: String, status: i32, payload: Vec<u8>, at: Instant) {
+        if self.responses.len() >= RESPONSES_MAX {
+            self.responses.pop_front();
+        }
+        self.last_response += 1;
+        self.responses.push_back(Response { id: self.last_response, rid, status, payload, at, sent: false });
+        self.wake_link();
+    }
+
+    /// A new connection stands.
+    pub(crate) fn connected(&mut self) {
+        self.stats.reconnects += u64::from(self.epoch > 1);
+        self.connected = true;
+        self.push_tidings(Event::Connected);
+    }
+
+    /// The connection is gone: what came by it and was not accepted will come again.
+    pub(crate) fn disconnected(&mut self, reason: Option<String>) {
+        if !std::mem::take(&mut self.connected) {
+            return;
+        }
+        self.epoch += 1;
+        self.acknowledge.clear();
+        self.accepted.clear();
+        self.events.retain(|event| match event {
+            Event::Input { delivery, .. } | Event::CloudToDevice { delivery, .. } => delivery.packet_id == 0,
+            _ => true,
+        });
+        self.responses.iter_mut().for_each(|response| response.sent = false);
+        self.mirror.disconnected();
+        if let Some(reason) = reason {
+            self.push_tidings(Event::Disconnected { reason });
+        }
+    }
+
+    pub(crate) fn listen(&mut self, user: &Waker) {
+        match &mut self.user {
+            Some(known) => known.clone_from(user),
+            none => *none = Some(user.clone()),
+        }
+    }
+
+    pub(crate) fn listen_link(&mut self, link: &Waker) {
+        match &mut self.link {
+            Some(known) => known.clone_from(link),
+            none => *none = Some(link.clone()),
+        }
+    }
+
+    pub(crate) fn wake_user(&mut self) {
+        if let Some(waker) = self.user.take() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn wake_link(&mut self) {
+        self.poke = true;
+        if let Some(waker) = self.link.take() {
+            waker.wake();
+        }
+    }
+}
