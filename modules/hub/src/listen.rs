@@ -92,16 +92,10 @@ fn admit(shared: &Arc<Shared>, stream: BoxStream, peer: Peer, door: Door) {
     };
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        let stop = shared.host.stop.clone();
         let connection = connect(Arc::clone(&shared), stream, door, greeting, Arc::new(seat));
-        let connection = AssertUnwindSafe(connection).catch_unwind();
-        tokio::select! {
-            biased;
-            () = stop.stopped() => {}
-            ended = connection => if ended.is_err() {
-                tracing::error!(%peer, "a connection panicked; it is closed, the others go on");
-                shared.counters.count("connections_panicked");
-            }
+        if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
+            tracing::error!(%peer, "a connection panicked; it is closed, the others go on");
+            shared.counters.count("connections_panicked");
         }
     });
 }
@@ -114,7 +108,12 @@ async fn connect(
     seat: Arc<OwnedSemaphorePermit>,
 ) {
     let tls = shared.tls();
-    let (stream, certificate) = match timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
+    let greeted = tokio::select! {
+        biased;
+        () = shared.host.stop.stopped() => return,
+        greeted = timeout(HANDSHAKE_WITHIN, tls.accept(stream)) => greeted,
+    };
+    let (stream, certificate) = match greeted {
         Ok(Ok(greeted)) => greeted,
         Ok(Err(error)) => {
             tracing::debug!(%error, "TLS handshake failed");

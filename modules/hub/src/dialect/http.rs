@@ -18,19 +18,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::StatusCode;
+use axum::body::{Body, to_bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use isotherm_host::BoxStream;
 
+use tokio::time::timeout;
+
+use crate::core::{ApiError, ErrorCode};
 use crate::listen::Arrival;
 use crate::shared::Shared;
 
 /// How long the head of a request may take, and how long a connection may idle between two.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// How long the body of a request may take.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a request's body: the largest is a deployment of many modules with their desired properties.
@@ -47,13 +55,17 @@ pub(crate) struct Door {
 pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arrival) {
     let door = Door { shared: Arc::clone(&shared), arrival };
     let service = TowerToHyperService::new(router(door));
-    let ended = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let ended = tokio::select! {
+        biased;
+        () = shared.host.stop.stopped() => return,
+        ended = connection => ended,
+    };
     match ended {
         Ok(()) => shared.counters.count("http_ended"),
         Err(error) => {
@@ -92,9 +104,26 @@ fn router(door: Door) -> Router {
         .route("/isotherm/v1/messages", post(events::send))
         .route("/isotherm/v1/devices/{device}/messages/devicebound", post(devicebound::send))
         .fallback(nothing_here)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::disable()) // `whole` has limited it
+        .layer(axum::middleware::from_fn_with_state(door.clone(), whole))
         .layer(axum::middleware::from_fn_with_state(door.clone(), websocket::or_http))
         .with_state(door)
+}
+
+/// Reads a request's body, within limits of size and time, before anybody looks at it.
+async fn whole(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let error = match timeout(BODY_WITHIN, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => return next.run(Request::from_parts(head, Body::from(body))).await,
+        Ok(Err(_)) => {
+            let reason = format!("the body is cut off or has more than {BODY_BYTES_MAX} bytes");
+            ApiError::new(ErrorCode::MessageTooLarge, reason)
+        }
+        Err(_) => ApiError::new(ErrorCode::GatewayTimeout, "the body did not come in time"),
+    };
+    let mut response = door.failure(error).into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 async fn nothing_here(request: Request) -> (StatusCode, String) {

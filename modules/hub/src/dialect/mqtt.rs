@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use isotherm_host::{BoxStream, Ended, Flow, Pilot, drive};
+use isotherm_host::{BoxFuture, BoxStream, Ended, Flow, Pilot, drive};
 use isotherm_iothub::{Identity, Message};
 use isotherm_protocol::Session as _;
 use isotherm_protocol::mqtt::{Limits, Server, ServerCommand, ServerEvent};
@@ -65,10 +65,19 @@ fn mqtt_fault(name: &'static str) -> &'static str {
 struct Connection {
     shared: Arc<Shared>,
     arrival: Arrival,
-    bell: Arc<Bell>,
     stage: Stage,
+    /// Rung by the hub's mind: there is something to say.
+    news: Arc<Bell>,
+    /// Rung by the store: something is on disk, or there is room again.
+    disk: Arc<Bell>,
+    stop: BoxFuture<'static, ()>,
+    stopping: bool,
     /// There is something to do that nobody will ring for.
     due: bool,
+    /// The hub's mind may have something for this client.
+    look: bool,
+    /// The store refuses what was heard.
+    blocked: bool,
     heard: VecDeque<Heard>,
     settled: Vec<u64>,
     owed: Owed,
@@ -100,12 +109,18 @@ struct Client {
 
 impl Connection {
     fn new(shared: Arc<Shared>, arrival: Arrival) -> Self {
+        let stop = shared.host.stop.clone();
         Self {
             shared,
             arrival,
-            bell: Bell::new(),
             stage: Stage::Greeting,
+            news: Bell::new(),
+            disk: Bell::new(),
+            stop: Box::pin(async move { stop.stopped().await }),
+            stopping: false,
             due: false,
+            look: false,
+            blocked: false,
             heard: VecDeque::new(),
             settled: Vec::new(),
             owed: Owed::default(),
@@ -195,8 +210,11 @@ impl Pilot<Server> for Connection {
         if matches!(self.stage, Stage::Waiting { .. }) {
             return self.poll_seat(cx);
         }
-        let rung = self.bell.poll(cx);
-        if self.due { Poll::Ready(()) } else { rung }
+        self.look |= self.news.poll(cx).is_ready();
+        let paid = self.disk.poll(cx).is_ready();
+        let stopped = !self.stopping && self.stop.as_mut().poll(cx).is_ready();
+        self.stopping |= stopped;
+        if self.look || paid || stopped || self.due { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn on_wake(&mut self, now: Instant, session: &mut Server) -> Flow {
@@ -205,17 +223,24 @@ impl Pilot<Server> for Connection {
             return Flow::Go;
         }
         self.due = false;
-        if self.flush(now, session) == Flow::End || self.speak(now, session) == Flow::End {
+        if self.flush(now, session) == Flow::End {
+            return Flow::End;
+        }
+        if std::mem::take(&mut self.look) && self.speak(now, session) == Flow::End {
             return Flow::End;
         }
         self.pay(now, session);
+        // A hub that ends hears nothing more, and first pays what it owes: that saves everybody the repeats.
+        if self.stopping && (self.owed.is_empty() || self.blocked) {
+            return self.close(session, now, "mqtt_ended_hub_stops");
+        }
         Flow::Go
     }
 
     fn may_read(&self) -> bool {
         match self.stage {
-            Stage::Greeting => true,
-            Stage::Open(_) => self.heard.len() < hearing::HEARD_MAX && self.owed.has_room(),
+            Stage::Greeting => !self.stopping,
+            Stage::Open(_) => !self.stopping && !self.blocked && self.owed.has_room(),
             Stage::Waiting { .. } | Stage::Over => false,
         }
     }

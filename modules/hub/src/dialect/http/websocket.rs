@@ -51,14 +51,7 @@ fn upgrade(door: Door, mut request: Request) -> Result<Response, &'static str> {
         .body(Body::empty())
         .map_err(|_| "the key is no key")?;
     let upgrading = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
-        let stop = door.shared.host.stop.clone();
-        tokio::select! {
-            biased;
-            () = stop.stopped() => {}
-            () = serve(door, upgrading) => {}
-        }
-    });
+    tokio::spawn(serve(door, upgrading));
     Ok(response)
 }
 

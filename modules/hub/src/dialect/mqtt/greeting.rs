@@ -50,7 +50,7 @@ impl Connection {
         let attached = self
             .shared
             .core()
-            .attach(&who, connect.clean, "mqtt", authenticated.until, self.bell.ringer(), now)
+            .attach(&who, connect.clean, "mqtt", authenticated.until, self.news.ringer(), now)
             .map_err(|refusal| match refusal {
                 Refusal::Busy => No(ConnectCode::ServerUnavailable, "mqtt_refused_too_many_sessions"),
                 _ => No(ConnectCode::NotAuthorized, "mqtt_refused_unknown_identity"),
@@ -93,7 +93,7 @@ impl Connection {
             self.stage = Stage::Open(client);
             session.handle_command(now, ServerCommand::Accept { session_present: present });
             self.shared.counters.count("mqtt_accepted");
-            self.due = true; // messages may have waited for it
+            self.look = true; // messages may have waited for it
         }
     }
 }

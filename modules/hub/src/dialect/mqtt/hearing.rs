@@ -14,9 +14,9 @@ use crate::core::{ErrorCode, Outcome, Refusal, SessionId};
 use crate::dialect::http::failure::twin_error;
 use crate::store::Ticket;
 
-/// Messages heard and not yet handed to the hub's mind; at this many they are handed over, and while the store
-/// refuses, no more is read.
-pub(super) const HEARD_MAX: usize = 256;
+/// Things heard and not yet handed to the hub's mind; at this many they are handed over within a batch too. (While
+/// the store refuses they stay, and no more is read: what is left is what one read brought.)
+const HEARD_MAX: usize = 256;
 /// SUBACK's code for a filter that is not granted.
 const NOT_GRANTED: u8 = 0x80;
 
@@ -81,6 +81,7 @@ impl Connection {
         }
         let (id, who) = (client.session, client.who.clone());
         let both = self.shared.now();
+        self.look |= !self.settled.is_empty(); // settling makes room
         let mut core = self.shared.core();
         for delivery in self.settled.drain(..) {
             core.settle(id, delivery, Outcome::Accepted, both);
@@ -109,8 +110,9 @@ impl Connection {
             }
         }
         drop(core);
-        if !self.heard.is_empty() {
-            self.shared.store.on_room(self.bell.ringer());
+        self.blocked = !self.heard.is_empty();
+        if self.blocked {
+            self.shared.store.on_room(self.disk.ringer());
         }
         Flow::Go
     }
@@ -209,7 +211,7 @@ impl Connection {
         }
         drop(core);
         session.handle_command(now, ServerCommand::Granted { packet_id, codes });
-        self.due = true;
+        self.look = true;
         Flow::Go
     }
 

@@ -44,6 +44,11 @@ impl Owed {
         self.debts.push_back(debt);
     }
 
+    /// Whether nothing is owed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.debts.is_empty()
+    }
+
     /// Whether more may be read.
     pub(super) fn has_room(&self) -> bool {
         self.debts.len() < OWED_MAX && self.bytes < OWED_BYTES_MAX
@@ -68,7 +73,7 @@ impl Connection {
         let next = self.owed.debts.front().map(|debt| debt.ticket);
         if let Some(ticket) = next.filter(|_| self.owed.rung_for != next) {
             self.owed.rung_for = next;
-            self.shared.store.on_durable(ticket, self.bell.ringer());
+            self.shared.store.on_durable(ticket, self.disk.ringer());
         }
     }
 }

@@ -31,7 +31,7 @@ impl Connection {
             said.push(outgoing);
         }
         drop(core); // topics are written without the lock
-        self.due |= said.len() == SAID_MAX;
+        self.look |= said.len() == SAID_MAX;
         for outgoing in said.drain(..) {
             if self.say(now, &who, outgoing, session) == Flow::End {
                 return Flow::End;
