@@ -91,6 +91,12 @@ impl Wiring {
     pub fn from_env(env: &Env) -> Result<Self, WiringError> {
         let sensor_id = env.get("SENSOR_ID").unwrap_or("sensor");
         check_id(sensor_id)?;
+        if env.get("BROKER_URL").is_some() && env.get("OUTPUT_TOPIC").is_none() {
+            return Err(WiringError::new(
+                "OUTPUT_TOPIC",
+                "is not set; with BROKER_URL it says where readings go",
+            ));
+        }
         Ok(Self { sensor_id: sensor_id.to_owned(), chip: ChipWiring::from_env(env)? })
     }
 
