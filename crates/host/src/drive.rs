@@ -29,9 +29,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many bytes of a peer that is being let go are thrown away meanwhile.
 const CLOSE_BYTES_MAX: usize = 256 << 10;
 /// How often a busy stream is read before what came of it is written.
-const READS_A_TURN: usize = 16;
+const READS_A_TURN: usize = 4;
 /// How many turns a busy connection takes before the others of its thread have theirs.
-const TURNS_A_POLL: usize = 4;
+const TURNS_A_POLL: usize = 2;
 /// The start of a packet is copied in front of the next read up to this size; longer ones grow where they are.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 

@@ -174,7 +174,10 @@ mod tests {
         let env = Env::of([("SENSOR_REPLAY_SPEED", "fast")]);
         let error = env.parse::<u32>("SENSOR_REPLAY_SPEED").unwrap_err();
         assert_eq!(error.to_string(), "SENSOR_REPLAY_SPEED: \"fast\": invalid digit found in string");
-        assert_eq!(env.required("SENSOR_ID").unwrap_err().to_string(), "SENSOR_ID: is not set, and is needed");
+        assert_eq!(
+            env.required("SENSOR_ID").unwrap_err().to_string(),
+            "SENSOR_ID: is not set, and is needed"
+        );
     }
 
     #[test]

@@ -65,7 +65,10 @@ mod tests {
     #[test]
     fn a_level_or_format_that_is_none_is_named_with_what_would_be_right() {
         let error = levels(&Env::of([("LOG_LEVEL", "loud=very")]), "info").unwrap_err();
-        assert!(error.to_string().starts_with("LOG_LEVEL: \"loud=very\" is no level; write off, error"), "{error}");
+        assert!(
+            error.to_string().starts_with("LOG_LEVEL: \"loud=very\" is no level; write off, error"),
+            "{error}"
+        );
         let error = format(&Env::of([("LOG_FORMAT", "xml")])).unwrap_err();
         assert_eq!(error.to_string(), "LOG_FORMAT: \"xml\" is no format; write text or json");
     }

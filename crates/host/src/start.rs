@@ -35,7 +35,8 @@ pub fn main(
     version: &'static str,
     run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
 ) -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os().skip(1).map(|one| one.to_string_lossy().into()).collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|one| one.to_string_lossy().into()).collect();
     let outcome = match verb(&arguments) {
         Ok(Verb::Run) => run_module(name, Host::real(), run),
         Ok(Verb::Health) => health::ask(&Env::of_process(), name),

@@ -23,7 +23,8 @@ pub const SENT_FRAME_BYTES_MAX: usize = 64 << 10;
 /// When the server does not agree to it. There is no limit in time.
 pub async fn connect(stream: BoxStream, host: &str, path: &str, subprotocol: &str) -> io::Result<BoxStream> {
     let mut request = format!("ws://{host}{path}").into_client_request().map_err(refused)?;
-    let wrong = |_| io::Error::new(io::ErrorKind::InvalidInput, "a host or sub-protocol with control characters");
+    let wrong =
+        |_| io::Error::new(io::ErrorKind::InvalidInput, "a host or sub-protocol with control characters");
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(subprotocol).map_err(wrong)?);
     request.headers_mut().insert(HOST, HeaderValue::from_str(host).map_err(wrong)?);
     let (socket, _) = client_async_with_config(request, stream, Some(config())).await.map_err(refused)?;

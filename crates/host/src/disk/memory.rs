@@ -63,7 +63,8 @@ impl Tree {
 
     fn folder_of(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let known = folder.as_os_str().is_empty() || folder == Path::new("/") || self.folders.contains(folder);
+        let known =
+            folder.as_os_str().is_empty() || folder == Path::new("/") || self.folders.contains(folder);
         if known { Ok(()) } else { Err(missing(path)) }
     }
 

@@ -15,11 +15,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// Where systems keep the roots they trust: Debian, Alpine and Arch; Fedora and RHEL; openSUSE.
-const SYSTEM_ROOTS: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-];
+const SYSTEM_ROOTS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
 /// A client's certificate and key, PEM. `Debug` shows no key.
 #[derive(Clone)]

@@ -16,11 +16,13 @@ pub(super) struct Carried<S> {
     socket: WebSocketStream<S>,
     /// What is left of the last frame.
     frame: Bytes,
+    /// The peer has said close.
+    over: bool,
 }
 
 impl<S> Carried<S> {
     pub(super) fn new(socket: WebSocketStream<S>) -> Self {
-        Self { socket, frame: Bytes::new() }
+        Self { socket, frame: Bytes::new(), over: false }
     }
 }
 
@@ -37,6 +39,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Carried<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while self.frame.is_empty() {
+            if self.over {
+                return Poll::Ready(Ok(()));
+            }
             match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => self.frame = bytes,
                 Some(Ok(Message::Text(_))) => {
@@ -44,8 +49,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Carried<S> {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                // The close is answered and flushed by asking on, until there is nothing more.
-                Some(Ok(Message::Close(_))) => {}
+                Some(Ok(Message::Close(_))) => {
+                    self.over = true;
+                    let _ = Pin::new(&mut self.socket).poll_flush(cx); // the answer, if the peer still reads it
+                }
                 Some(Err(error)) => return Poll::Ready(ended(error)),
                 None => return Poll::Ready(Ok(())),
             }
@@ -84,7 +91,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Carried<S> {
 fn ended(error: Error) -> io::Result<()> {
     use tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
     match error {
-        Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(ResetWithoutClosingHandshake) => Ok(()),
+        Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(ResetWithoutClosingHandshake) => {
+            Ok(())
+        }
         other => Err(broken(other)),
     }
 }
