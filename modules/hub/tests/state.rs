@@ -8,22 +8,7 @@ use isotherm_host::{Host, http};
 use isotherm_hub::{Hub, Options, READY_FILE, Ready};
 use rumqttc::QoS;
 use serde_json::{Value, json};
-use support::{Folder, PATIENCE, Site, ephemeral};
-
-const TEMPLATE: &str = r#"{"modulesContent": {
-  "$edgeAgent": {"properties.desired": {"schemaVersion": "1.1",
-    "runtime": {"type": "docker", "settings": {"minDockerVersion": "v1.25"}},
-    "systemModules": {
-      "edgeAgent": {"type": "docker", "settings": {"image": "agent:1", "createOptions": ""}},
-      "edgeHub": {"type": "docker", "status": "running", "restartPolicy": "always", "settings": {"image": "hub:1", "createOptions": ""}}},
-    "modules": {
-      "sensor": {"type": "docker", "status": "running", "restartPolicy": "always", "version": "1.0", "settings": {"image": "sensor:1", "createOptions": ""}},
-      "filter": {"type": "docker", "status": "running", "restartPolicy": "always", "version": "1.0", "settings": {"image": "filter:1", "createOptions": ""}}}}},
-  "$edgeHub": {"properties.desired": {"schemaVersion": "1.1",
-    "routes": {"readings": "FROM /messages/modules/sensor/outputs/* INTO BrokeredEndpoint(\"/modules/filter/inputs/temperature\")"},
-    "storeAndForwardConfiguration": {"timeToLiveSecs": 7200}}},
-  "filter": {"properties.desired": {"TemperatureThreshold": 25}}
-}}"#;
+use support::{Folder, PATIENCE, Site, TEMPLATE, ephemeral};
 
 fn options(folder: &Folder) -> Options {
     let template = folder.path().join("deployment.template.json");

@@ -20,6 +20,22 @@ use tokio::time::timeout;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 pub const HUB: &str = "localhub.azure-devices.net";
 
+/// A deployment with both modules and one route.
+pub const TEMPLATE: &str = r#"{"modulesContent": {
+  "$edgeAgent": {"properties.desired": {"schemaVersion": "1.1",
+    "runtime": {"type": "docker", "settings": {"minDockerVersion": "v1.25"}},
+    "systemModules": {
+      "edgeAgent": {"type": "docker", "settings": {"image": "agent:1", "createOptions": ""}},
+      "edgeHub": {"type": "docker", "status": "running", "restartPolicy": "always", "settings": {"image": "hub:1", "createOptions": ""}}},
+    "modules": {
+      "sensor": {"type": "docker", "status": "running", "restartPolicy": "always", "version": "1.0", "settings": {"image": "sensor:1", "createOptions": ""}},
+      "filter": {"type": "docker", "status": "running", "restartPolicy": "always", "version": "1.0", "settings": {"image": "filter:1", "createOptions": ""}}}}},
+  "$edgeHub": {"properties.desired": {"schemaVersion": "1.1",
+    "routes": {"readings": "FROM /messages/modules/sensor/outputs/* INTO BrokeredEndpoint(\"/modules/filter/inputs/temperature\")"},
+    "storeAndForwardConfiguration": {"timeToLiveSecs": 7200}}},
+  "filter": {"properties.desired": {"TemperatureThreshold": 25}}
+}}"#;
+
 /// A hub, running.
 pub struct Site {
     pub host: Host,
@@ -169,7 +185,7 @@ pub fn user_name(who: &str) -> String {
     format!("{HUB}/{who}/?api-version=2021-04-12&DeviceClientType=stranger")
 }
 
-fn stranger_tls(ca: &str) -> TlsConfiguration {
+pub fn stranger_tls(ca: &str) -> TlsConfiguration {
     let mut roots = rustls::RootCertStore::empty();
     for der in isotherm_pki::certificates(ca).unwrap() {
         roots.add(der.into()).unwrap();
@@ -217,6 +233,14 @@ impl Stranger {
         match self.heard.pop_front() {
             Some(packet) => packet,
             None => self.poll().await.expect("the connection stands"),
+        }
+    }
+
+    /// The next packet, or `None` once the connection has ended.
+    pub async fn try_next(&mut self) -> Option<Packet> {
+        match self.heard.pop_front() {
+            Some(packet) => Some(packet),
+            None => self.poll().await.ok(),
         }
     }
 
