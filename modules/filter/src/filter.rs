@@ -99,7 +99,7 @@ impl Filter {
 
     /// The counts so far; `held` is what waits in the outbox.
     pub fn status(&self, held: u64) -> Status {
-        let threshold = crate::settings::shortest(self.settings.threshold.get());
+        let threshold = self.settings.threshold.get();
         Status { held, threshold, ..self.counts.clone() }
     }
 

@@ -12,7 +12,7 @@
 
 mod value;
 
-pub(crate) use value::shortest;
+pub(crate) use value::show_number;
 
 use std::time::Duration;
 
@@ -122,8 +122,8 @@ mod tests {
         assert_eq!(
             answers,
             json!({
-                "TemperatureThreshold": {"value": 25.0, "ac": 203, "av": 1},
-                "Hysteresis": {"value": 0.0, "ac": 203, "av": 1},
+                "TemperatureThreshold": {"value": 25, "ac": 203, "av": 1},
+                "Hysteresis": {"value": 0, "ac": 203, "av": 1},
                 "MinimumAlertInterval": {"value": "0s", "ac": 203, "av": 1},
             })
         );
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(settings.threshold.get(), 30.0);
         assert_eq!(settings.hysteresis, Some(0.5));
         assert_eq!(settings.minimum_alert_interval, Some(Duration::from_secs(5)));
-        assert_eq!(answers["TemperatureThreshold"], json!({"value": 30.0, "ac": 200, "av": 8}));
+        assert_eq!(answers["TemperatureThreshold"], json!({"value": 30, "ac": 200, "av": 8}));
         assert_eq!(answers["MinimumAlertInterval"], json!({"value": "5s", "ac": 200, "av": 8}));
     }
 

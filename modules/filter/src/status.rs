@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::settings::show_number;
+
 /// Counts since the start, of readings except where it says otherwise. All that was received is forwarded, below,
 /// a repeat or refused.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,7 +21,7 @@ pub struct Status {
     /// Messages in the outbox.
     pub held: u64,
     /// The threshold in force, °C.
-    pub threshold: f64,
+    pub threshold: f32,
 }
 
 impl Status {
@@ -32,7 +34,7 @@ impl Status {
             "refused": self.refused,
             "repeats": self.repeats,
             "held": self.held,
-            "threshold": self.threshold,
+            "threshold": show_number(self.threshold),
         })
     }
 }

@@ -36,13 +36,14 @@ fn number(value: &Value, range: RangeInclusive<f32>, otherwise: &str) -> Result<
     }
 }
 
-/// The number as short as it was written: 21.6, and not 21.600000381469727.
-pub(super) fn show_number(number: f32) -> Value {
-    json!(shortest(number))
+/// The number as it could have been written: 21.6, and not 21.600000381469727; 30, and not 30.0.
+pub(crate) fn show_number(number: f32) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "no temperature here is beyond 150")]
+    if number.fract() == 0.0 { json!(number as i64) } else { json!(shortest(number)) }
 }
 
 /// The `f64` that prints as this `f32` does.
-pub(crate) fn shortest(number: f32) -> f64 {
+fn shortest(number: f32) -> f64 {
     number.to_string().parse().expect("a printed f32 is a number")
 }
 
