@@ -8,13 +8,18 @@ use crate::sensor::Sensor;
 impl Sensor {
     /// Answers a call. Nobody waits for a reading longer than the chip itself may be pending.
     pub(crate) async fn answer(&mut self, call: Call) {
-        let (status, payload) = match call.name.as_str() {
+        let (status, payload) = self.call(&call.name).await;
+        self.client.respond(call, status, payload);
+    }
+
+    /// Does what a method does: its status and payload.
+    pub(crate) async fn call(&mut self, method: &str) -> (i32, Value) {
+        match method {
             "ping" => (200, json!({"pong": true})),
             "readNow" => self.read_now().await,
             "getStatus" => (200, self.status_now().await),
             other => (404, json!({"error": format!("{other:?} is no method; ping, readNow, getStatus are")})),
-        };
-        self.client.respond(call, status, payload);
+        }
     }
 
     /// A reading out of turn. It is a reading like any other: numbered, and sent with its batch.

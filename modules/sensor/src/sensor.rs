@@ -1,5 +1,8 @@
 //! The loop: news from the hub first, then whatever is due.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use isotherm_client::{Client, Event};
@@ -98,7 +101,7 @@ impl Sensor {
     }
 
     /// Takes over what the twin desires.
-    async fn change(&mut self, desired: &Value) {
+    pub(crate) async fn change(&mut self, desired: &Value) {
         for name in Settings::unknown(desired) {
             warn!(name, "the twin desires a property that the sensor does not have");
         }
