@@ -151,6 +151,20 @@ async fn what_is_said_comes_back_and_the_peers_leaving_ends_it() {
 }
 
 #[tokio::test]
+async fn a_stream_that_gathers_what_is_written_is_told_to_let_it_go() {
+    let (near, mut peer) = duplex(1024);
+    let task = tokio::spawn(async move {
+        let gathering = tokio::io::BufStream::new(near); // as TLS and WebSocket may
+        drive(Box::new(gathering), &mut Lines::default(), &mut Echo::default()).await
+    });
+    peer.write_all(b"hello\n").await.unwrap();
+    let answered = time::timeout(Duration::from_secs(5), read_exactly(&mut peer, "hello\n")).await;
+    answered.expect("the answer is flushed");
+    drop(peer);
+    task.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_packet_may_come_in_any_pieces() {
     let (mut peer, echo, task) = driven(1 << 20, Lines::default());
     let long = format!("{}\n", "x".repeat(20_000));
