@@ -10,6 +10,7 @@ pub mod bus;
 pub mod chip;
 mod methods;
 mod pace;
+mod reader;
 pub mod readings;
 pub mod replay;
 mod sensor;
@@ -21,6 +22,7 @@ use isotherm_client::Client;
 use isotherm_host::Host;
 use tracing::{info, warn};
 
+use reader::Reader;
 use readings::Bookmark;
 use sensor::Sensor;
 use wiring::Wiring;
@@ -38,7 +40,8 @@ pub async fn run(host: Host) -> anyhow::Result<()> {
     let bookmark = bookmark_of(&client);
     let chip = wiring.open_chip(&host, &bookmark)?;
     info!(sensor_id = wiring.sensor_id, chip = chip.name(), after = bookmark.sequence, "the sensor begins");
-    Sensor::new(host, client, &wiring, chip, bookmark).run().await;
+    let reader = Reader::new(host, &wiring, chip, bookmark, client.twin().as_ref());
+    Sensor::new(client, reader).run().await;
     Ok(())
 }
 

@@ -24,30 +24,25 @@ impl Sensor {
 
     /// A reading out of turn. It is a reading like any other: numbered, and sent with its batch.
     async fn read_now(&mut self) -> (i32, Value) {
-        if self.is_held_up() {
+        if self.reader.is_full() {
             return (503, json!({"error": "the outbox takes nothing; no readings until it does"}));
         }
-        match self.read().await {
-            Ok(Some(reading)) => {
-                if self.readings.waiting() >= self.settings.batch_size {
-                    self.close_batch().await;
-                }
-                (200, reading.to_json())
-            }
+        match self.reader.read().await {
+            Ok(Some(reading)) => (200, reading.to_json()),
             Ok(None) => (409, json!({"error": "the replay has come to its end"})),
             Err(silence) => (503, json!({"error": silence.to_string()})),
         }
     }
 
     async fn status_now(&mut self) -> Value {
-        let alert = self.socket.alert().await;
-        self.status.to_json(json!({
+        let alert = self.reader.socket.alert().await;
+        self.reader.status.to_json(json!({
             "held": self.held(),
-            "sequence": self.readings.sequence(),
-            "finished": self.finished,
-            "chip": self.socket.chip().name(),
+            "sequence": self.reader.readings.sequence(),
+            "finished": self.reader.finished,
+            "chip": self.reader.socket.chip().name(),
             "alert": alert,
-            "batched": self.readings.waiting(),
+            "batched": self.reader.readings.waiting(),
         }))
     }
 }

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
-
 use crate::wiring::Speed;
 
 /// The most readings taken before the outbox syncs once for all of them.
@@ -25,9 +23,9 @@ impl Pace {
         Self { speed: speed.unwrap_or(Speed::Every(interval)), catches_up: speed.is_some(), next: first }
     }
 
-    /// Waits until a reading is due. Cancel safe.
-    pub(crate) async fn wait(&self) {
-        sleep_until(self.next.into()).await;
+    /// When the next reading is due.
+    pub(crate) fn next(&self) -> Instant {
+        self.next
     }
 
     /// How many readings are due at `now`, at least one; counts them as taken.

@@ -89,6 +89,40 @@ async fn what_was_read_while_nobody_was_there_arrives_when_somebody_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_disk_makes_no_reading_late_and_loses_none() {
+    let site = Site::with_file(&staircase(300));
+    site.broker.away.store(true, Ordering::Relaxed);
+    let sensor = site.start(&[("SENSOR_REPLAY_SPEED", "10")]);
+    sleep(Duration::from_secs(5)).await;
+    site.disk.limit(Some(0));
+    sleep(Duration::from_secs(10)).await;
+    site.disk.limit(None);
+    site.broker.away.store(false, Ordering::Relaxed);
+    site.wait_for(300).await;
+    sensor.end().await;
+    assert_eq!(site.broker.temperatures(), stairs(300));
+    let times: Vec<_> = site.broker.readings().iter().map(|reading| reading.at.as_millisecond()).collect();
+    assert!(times.windows(2).all(|pair| (99..=102).contains(&(pair[1] - pair[0]))), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_stays_full_stops_the_reading_at_a_bound_and_not_for_ever() {
+    let site = Site::with_file(&staircase(2_000));
+    site.broker.away.store(true, Ordering::Relaxed);
+    site.disk.limit(Some(10_000));
+    let sensor = site.start(&[]);
+    sleep(Duration::from_secs(60)).await;
+    site.disk.limit(None);
+    site.broker.away.store(false, Ordering::Relaxed);
+    site.wait_for(2_000).await;
+    sensor.end().await;
+    assert_eq!(site.broker.temperatures(), stairs(2_000));
+    let first = site.broker.readings()[0].at.as_second();
+    let last_minute = |reading: &&isotherm_proto::Reading| reading.at.as_second() < first + 50;
+    assert!(site.broker.readings().iter().filter(last_minute).count() < 2_000, "something was left to read");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_goes_when_it_is_full_or_old_or_the_last() {
     let site = Site::with_file(&staircase(10));
     let settings = r#"{"BatchSize": 4, "BatchAge": "60s"}"#;

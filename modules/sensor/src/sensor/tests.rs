@@ -2,10 +2,11 @@
 
 use std::{path::Path, sync::Arc};
 
-use isotherm_host::{Disk as _, Env, MemoryDisk};
+use isotherm_host::{Disk as _, Env, Host, MemoryDisk};
 use serde_json::json;
 
 use super::*;
+use crate::{readings::Bookmark, wiring::Wiring};
 
 /// A sensor that replays a file, at a broker that does not answer.
 async fn sensor(csv: &str) -> Sensor {
@@ -22,7 +23,8 @@ async fn sensor(csv: &str) -> Sensor {
     let wiring = Wiring::from_env(&host.env).unwrap();
     let client = Client::connect(&host).await.unwrap();
     let chip = wiring.open_chip(&host, &Bookmark::default()).unwrap();
-    Sensor::new(host, client, &wiring, chip, Bookmark::default())
+    let reader = Reader::new(host, &wiring, chip, Bookmark::default(), None);
+    Sensor::new(client, reader)
 }
 
 async fn status(sensor: &mut Sensor) -> Value {
@@ -38,17 +40,19 @@ async fn read_now_takes_a_reading_like_any_other_and_answers_with_it() {
     assert_eq!((status, &first["reading"], &first["sequence"]), (200, &json!(20.0), &json!(1)));
     assert_eq!(first["sensorId"], "attic");
     assert_eq!(sensor.call("readNow").await.1["reading"], 21.5);
-    assert_eq!(sensor.client.held(), 2, "both are on their way");
+    assert_eq!((sensor.client.held(), sensor.held()), (0, 2));
+    sensor.hand_on().await;
+    assert_eq!((sensor.client.held(), sensor.held()), (2, 2), "both are on their way");
 
     let (status, end) = sensor.call("readNow").await;
     assert_eq!((status, end), (409, json!({"error": "the replay has come to its end"})));
-    assert!(sensor.finished);
+    assert!(sensor.reader.finished);
 }
 
 #[tokio::test]
 async fn status_tells_what_was_read_what_is_held_and_what_went_wrong() {
     let mut sensor = sensor("temp\n20\nbroken\n21\n").await;
-    sensor.change(&json!({"BatchSize": 2})).await;
+    sensor.change(&json!({"BatchSize": 2}));
     assert_eq!(sensor.call("readNow").await.0, 200);
     let (code, error) = sensor.call("readNow").await;
     assert_eq!((code, error), (503, json!({"error": "line 3 of the replay has no temperature"})));
@@ -58,8 +62,9 @@ async fn status_tells_what_was_read_what_is_held_and_what_went_wrong() {
     });
     assert_eq!(status(&mut sensor).await, expected);
 
-    sensor.take_readings().await;
-    sensor.take_readings().await;
+    for _ in 0..2 {
+        sensor.call("readNow").await;
+    }
     let status = status(&mut sensor).await;
     assert_eq!(
         (&status["sensed"], &status["held"], &status["finished"]),
@@ -70,7 +75,7 @@ async fn status_tells_what_was_read_what_is_held_and_what_went_wrong() {
 #[tokio::test]
 async fn status_tells_of_the_chips_own_alert() {
     let mut sensor = sensor("temp\n20\n31\n").await;
-    sensor.change(&json!({"LowLimit": 25, "HighLimit": 30})).await;
+    sensor.change(&json!({"LowLimit": 25, "HighLimit": 30}));
     sensor.call("readNow").await;
     assert_eq!(status(&mut sensor).await["alert"], false);
     sensor.call("readNow").await;
@@ -89,20 +94,20 @@ async fn a_method_that_does_not_exist_is_answered_with_those_that_do() {
 async fn the_chips_mode_changes_from_the_next_reading_on() {
     let mut sensor = sensor("temp\n140\n140\n140\n").await;
     assert_eq!(sensor.call("readNow").await.1["reading"], 127.9375);
-    sensor.change(&json!({"ChipMode": "extended", "ConversionMode": "one-shot"})).await;
+    sensor.change(&json!({"ChipMode": "extended", "ConversionMode": "one-shot"}));
     assert_eq!(sensor.call("readNow").await.1["reading"], 140.0);
-    sensor.change(&json!({})).await;
+    sensor.change(&json!({}));
     assert_eq!(sensor.call("readNow").await.1["reading"], 127.9375);
 }
 
 #[tokio::test]
 async fn a_batch_that_is_full_by_the_new_size_goes_at_once() {
     let mut sensor = sensor("temp\n20\n21\n22\n").await;
-    sensor.change(&json!({"BatchSize": 10})).await;
+    sensor.change(&json!({"BatchSize": 10}));
     for _ in 0..3 {
         sensor.call("readNow").await;
     }
-    assert_eq!((sensor.client.held(), sensor.readings.waiting()), (0, 3));
-    sensor.change(&json!({"BatchSize": 3})).await;
-    assert_eq!((sensor.client.held(), sensor.readings.waiting()), (1, 0));
+    assert_eq!((sensor.reader.ready(), sensor.reader.readings.waiting()), (0, 3));
+    sensor.change(&json!({"BatchSize": 3}));
+    assert_eq!((sensor.reader.ready(), sensor.reader.readings.waiting()), (1, 0));
 }
