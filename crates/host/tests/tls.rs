@@ -174,3 +174,46 @@ fn without_roots_of_its_own_a_client_trusts_the_systems_or_what_ssl_cert_file_na
     let host = host.with_env(Env::of([("SSL_CERT_FILE", "/pki/ca.pem")]));
     ClientTls::new(&host, None, None).unwrap();
 }
+
+/// A client that speaks TLS 1.2 only, as older devices do, with the certificate of version 1.
+fn old_client(roots: &Authority, key_pem: &str) -> tokio_rustls::TlsConnector {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    use rustls::sign::{CertifiedKey, SingleCertAndKey};
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let key = ring.key_provider.load_private_key(PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).unwrap());
+    let chain = certificates(V1_SELF_SIGNED).unwrap().into_iter().map(CertificateDer::from).collect();
+    let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key.unwrap()));
+    let mut trusted = rustls::RootCertStore::empty();
+    trusted.add(certificates(roots.certificate_pem()).unwrap().swap_remove(0).into()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(ring)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(trusted)
+        .with_client_cert_resolver(Arc::new(identity));
+    tokio_rustls::TlsConnector::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn in_tls_1_2_too_a_version_1_certificate_passes_only_with_its_key() {
+    // The stock client judges by the real clock, so the server's certificate is good for long.
+    let begin = "2020-01-01T00:00:00Z".parse().unwrap();
+    let end = "2120-01-01T00:00:00Z".parse().unwrap();
+    let ours = Authority::create("ours", begin, end).unwrap();
+    let issued =
+        ours.issue_server(&["hub.example".into()], Validity { not_before: begin, not_after: end }).unwrap();
+    let server = ServerTls::new(&issued.certificate_pem, &issued.key_pem, ClientCertificates::Asked).unwrap();
+    for (key, passes) in [(V1_KEY, true), (issued.key_pem.as_str(), false)] {
+        let (near, far) = duplex(64 << 10);
+        let client = old_client(&ours, key);
+        let greeting = client.connect("hub.example".try_into().unwrap(), far);
+        let (accepted, connected) = tokio::join!(server.accept(Box::new(near)), greeting);
+        match accepted {
+            Ok((_, shown)) => assert!(passes && connected.is_ok() && shown.is_some()),
+            Err(error) => {
+                assert!(!passes, "{error}");
+                let said = "the client does not hold the key of the certificate it showed";
+                assert_eq!(error.to_string(), said);
+            }
+        }
+    }
+}
