@@ -191,7 +191,9 @@ impl Connection {
         let reason = link.reason.take().unwrap_or_else(|| match ended {
             Ended::PeerClosed => "the hub closed the connection".to_owned(),
             Ended::Finished => "the connection was ended".to_owned(),
-            Ended::Malformed(malformed) => format!("the hub speaks no MQTT that is understood here: {malformed}"),
+            Ended::Malformed(malformed) => {
+                format!("the hub speaks no MQTT that is understood here: {malformed}")
+            }
             Ended::Io(error) => error.to_string(),
             Ended::WriteStalled => "the hub takes nothing any more".to_owned(),
         });
@@ -203,13 +205,15 @@ impl Connection {
         let peer = &self.target.peer;
         let first = !std::mem::replace(&mut self.told, true);
         match over.refused {
-            Some(code @ (ConnectCode::NotAuthorized | ConnectCode::BadUserNameOrPassword)) if first => error!(
-                peer,
-                ?code,
-                "the hub does not let us in: unknown or disabled there, a wrong key, or this machine's clock ({}) is wrong; \
+            Some(code @ (ConnectCode::NotAuthorized | ConnectCode::BadUserNameOrPassword)) if first => {
+                error!(
+                    peer,
+                    ?code,
+                    "the hub does not let us in: unknown or disabled there, a wrong key, or this machine's clock ({}) is wrong; \
                  it is tried again",
-                self.host.wall()
-            ),
+                    self.host.wall()
+                )
+            }
             Some(code) if first => warn!(peer, ?code, "the hub does not let us in now; it is tried again"),
             None if first => warn!(peer, reason = over.reason, "no connection to the hub; it is tried again"),
             refused => debug!(peer, ?refused, reason = over.reason, ?wait, "still no connection"),

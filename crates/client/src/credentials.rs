@@ -50,7 +50,8 @@ pub(crate) async fn password(
 }
 
 async fn sign(host: &Host, workload: &Workload, identity: &Identity, text: &str) -> io::Result<String> {
-    let module = identity.module_id().ok_or_else(|| io::Error::other("the workload API signs for modules only"))?;
+    let module =
+        identity.module_id().ok_or_else(|| io::Error::other("the workload API signs for modules only"))?;
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let path = format!("/modules/{}/genid/{}/sign", encode(module), encode(&workload.generation_id));
     let body = json!({"keyId": "primary", "algo": "HMACSHA256", "data": BASE64_STANDARD.encode(text)});
@@ -87,7 +88,9 @@ async fn dial(host: &Host, uri: &str) -> io::Result<BoxStream> {
     }
     let address = uri.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or(rest));
     let Some(address) = address else {
-        return Err(io::Error::other(format!("the workload API's address {uri:?} is neither unix:// nor http://")));
+        return Err(io::Error::other(format!(
+            "the workload API's address {uri:?} is neither unix:// nor http://"
+        )));
     };
     let (name, port) = crate::wiring::split_port(address, 80);
     host.network.dial(name, port).await

@@ -85,7 +85,9 @@ impl From<WiringError> for ConnectError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// It is larger than any hub takes.
-    #[error("a message of {bytes} bytes is larger than the hub takes; {MESSAGE_BYTES_MAX} is the limit, properties included")]
+    #[error(
+        "a message of {bytes} bytes is larger than the hub takes; {MESSAGE_BYTES_MAX} is the limit, properties included"
+    )]
     TooLarge {
         /// Its size in bytes, as quotas count.
         bytes: usize,

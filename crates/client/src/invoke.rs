@@ -45,8 +45,11 @@ async fn ask(
     let stream = host.network.dial(&target.peer, target.https_port).await?;
     let stream = tls.connect(stream, &target.peer).await?;
     let caller = login.identity.as_str();
-    let mut headers =
-        vec![("host", login.hub.as_str()), ("content-type", "application/json"), ("x-ms-edge-moduleId", caller)];
+    let mut headers = vec![
+        ("host", login.hub.as_str()),
+        ("content-type", "application/json"),
+        ("x-ms-edge-moduleId", caller),
+    ];
     if let Some(token) = &password.token {
         headers.push(("authorization", token));
     }

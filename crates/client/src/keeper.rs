@@ -1,6 +1,10 @@
 //! Brings to disk what was promised: one sync for all that came meanwhile.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use isotherm_host::{Host, Lock};
 use tokio::time::{Instant, sleep, timeout};
@@ -21,8 +25,8 @@ pub(crate) struct Keeper {
     pub(crate) shared: Arc<Shared>,
     /// Where the last known twin is kept; `None` if there is none to keep.
     pub(crate) twin_file: Option<PathBuf>,
-    /// Held while something is written, also when the client is gone meanwhile.
-    pub(crate) lock: Arc<Lock>,
+    /// Held while something is written, also when the client is gone meanwhile; not any longer, for another may come.
+    pub(crate) lock: Weak<Lock>,
 }
 
 impl Keeper {
@@ -54,7 +58,7 @@ impl Keeper {
     async fn commit(&self, told: &mut Option<Instant>) {
         let outbox = self.shared.outbox.clone();
         let result = if outbox.is_durable() {
-            let lock = self.lock.clone();
+            let lock = self.lock.upgrade();
             let work = move || (outbox.commit(), lock).0;
             self.host.blocking(work).await
         } else {
@@ -77,7 +81,7 @@ impl Keeper {
     async fn save_twin(&self) {
         let Some(bytes) = self.shared.lock().mirror.take_unsaved() else { return };
         let Some(file) = self.twin_file.clone() else { return };
-        let (disk, lock) = (self.host.disk.clone(), self.lock.clone());
+        let (disk, lock) = (self.host.disk.clone(), self.lock.upgrade());
         let result = self.host.blocking(move || (disk.write_atomic(&file, &bytes), lock).0).await;
         if let Err(error) = result {
             warn!(%error, "the twin could not be kept; should the process start without a hub, it knows an older one");

@@ -83,7 +83,8 @@ use tracing::warn;
 
 pub use event::{Call, ConnectError, Delivery, Event, InvokeError, SendError, Stats};
 pub use options::{
-    Credentials, Custody, HTTPS_PORT, MQTTS_PORT, OUTBOX_BYTES_MAX, Options, TOKEN_LIFE, Transport, WhenFull, Workload,
+    Credentials, Custody, HTTPS_PORT, MQTTS_PORT, OUTBOX_BYTES_MAX, Options, TOKEN_LIFE, Transport, WhenFull,
+    Workload,
 };
 
 use connection::{Connection, Login, Target};
@@ -168,7 +169,8 @@ impl Client {
         let mirror = mirror.unwrap_or_else(|| Mirror::restored(saved.as_deref()));
         let shared = Arc::new(Shared::new(outbox, mirror));
         let (lock, target) = (Arc::new(lock), Arc::new(target));
-        let keeper = Keeper { host: host.clone(), shared: shared.clone(), twin_file, lock: lock.clone() };
+        let keeper =
+            Keeper { host: host.clone(), shared: shared.clone(), twin_file, lock: Arc::downgrade(&lock) };
         let connection = Connection::new(host.clone(), shared.clone(), target.clone());
         tokio::spawn(connection.run());
         let stop = host.stop.clone();
@@ -417,6 +419,9 @@ impl Drop for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("peer", &self.target.peer).field("held", &self.held()).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("peer", &self.target.peer)
+            .field("held", &self.held())
+            .finish_non_exhaustive()
     }
 }

@@ -70,7 +70,9 @@ impl Mirror {
 
     /// The whole desired section, if it has changed since this was last asked.
     pub(crate) fn take_news(&mut self) -> Option<Value> {
-        std::mem::take(&mut self.news).then(|| self.twin.as_ref().map(|twin| twin["desired"].clone())).flatten()
+        std::mem::take(&mut self.news)
+            .then(|| self.twin.as_ref().map(|twin| twin["desired"].clone()))
+            .flatten()
     }
 
     /// What is to be written to disk, if it has changed since this was last asked.
@@ -208,9 +210,10 @@ impl Mirror {
                 }
                 Answered::Fine
             }
-            400..=499 if status != 429 => {
-                Answered::Refused(format!("{status} {}", String::from_utf8_lossy(&body[..body.len().min(500)])))
-            }
+            400..=499 if status != 429 => Answered::Refused(format!(
+                "{status} {}",
+                String::from_utf8_lossy(&body[..body.len().min(500)])
+            )),
             _ => {
                 self.patches.push_front(patch);
                 self.join_front();
@@ -322,7 +325,9 @@ mod tests {
         assert_eq!(patch, json!({"a": null}));
         assert_eq!(mirror.request(), None, "one at a time");
         mirror.answered(204, &format!("{rid:x}"), b"");
-        assert!(matches!(mirror.request(), Some(Request::Report { patch, .. }) if patch == json!({"a": {"y": 2}})));
+        assert!(
+            matches!(mirror.request(), Some(Request::Report { patch, .. }) if patch == json!({"a": {"y": 2}}))
+        );
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Wiring {
 fn from_connection_string(host: &Host, text: &str) -> Result<Options, WiringError> {
     let wrong = |why: String| WiringError::new("EdgeHubConnectionString", why);
     let connection: ConnectionString = text.parse().map_err(|why| wrong(format!("{why}")))?;
-    let identity = connection.identity.ok_or_else(|| wrong("says no DeviceId, so nobody can connect".to_owned()))?;
+    let identity =
+        connection.identity.ok_or_else(|| wrong("says no DeviceId, so nobody can connect".to_owned()))?;
     let credentials = match (connection.key, connection.signature) {
         (Some(key), _) => Credentials::Key(key),
         (None, Some(token)) => Credentials::Token(token),
@@ -80,7 +81,10 @@ fn from_edge(env: &Env) -> Result<Options, WiringError> {
         api_version: env.get("IOTEDGE_APIVERSION").unwrap_or("2018-06-28").to_owned(),
     };
     if !workload.uri.starts_with("unix://") && !workload.uri.starts_with("http://") {
-        return Err(WiringError::new("IOTEDGE_WORKLOADURI", "is neither unix:///a/path nor http://host:port"));
+        return Err(WiringError::new(
+            "IOTEDGE_WORKLOADURI",
+            "is neither unix:///a/path nor http://host:port",
+        ));
     }
     let hub = env.required("IOTEDGE_IOTHUBHOSTNAME")?;
     let mut options = Options::new(identity, hub, Credentials::Workload(workload));
@@ -123,7 +127,10 @@ fn outbox(env: &Env, options: &mut Options) -> Result<(), WiringError> {
         None | Some("disk") => Custody::Disk,
         Some("hand-to-hand") => Custody::HandToHand,
         Some(other) => {
-            return Err(WiringError::new("OUTBOX", format!("{other:?} is not known; right are disk and hand-to-hand")));
+            return Err(WiringError::new(
+                "OUTBOX",
+                format!("{other:?} is not known; right are disk and hand-to-hand"),
+            ));
         }
     };
     Ok(())

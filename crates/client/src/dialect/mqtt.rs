@@ -130,8 +130,12 @@ impl<'a> Link<'a> {
         let mut state = self.shared.lock();
         let delivery = Delivery { epoch: state.epoch, packet_id };
         match read {
-            Ok(Incoming::Input { name, message }) => return state.push(Event::Input { name, message, delivery }),
-            Ok(Incoming::CloudToDevice { message }) => return state.push(Event::CloudToDevice { message, delivery }),
+            Ok(Incoming::Input { name, message }) => {
+                return state.push(Event::Input { name, message, delivery });
+            }
+            Ok(Incoming::CloudToDevice { message }) => {
+                return state.push(Event::CloudToDevice { message, delivery });
+            }
             Ok(Incoming::Method { name, rid }) => called(&mut state, now, name, rid, &payload),
             Ok(Incoming::TwinResult { status, rid }) => {
                 let answered = state.mirror.answered(status, &rid, &payload);
@@ -230,16 +234,22 @@ impl<'a> Link<'a> {
             let topic = method_response_topic(response.status, &response.rid);
             let payload = Bytes::copy_from_slice(&response.payload);
             let token = response.id | RESPONSE;
-            session.handle_command(now, ClientCommand::Publish { token, topic, payload, qos: Qos::AtLeastOnce });
+            session
+                .handle_command(now, ClientCommand::Publish { token, topic, payload, qos: Qos::AtLeastOnce });
         }
         while matches!(self.asking, Asking::Free | Asking::Waiting)
             && let Some(request) = state.mirror.request()
         {
             let (topic, payload) = match request {
                 Request::Get { rid } => (twin_get_topic(&format!("{rid:x}")), Bytes::from_static(b" ")),
-                Request::Report { rid, patch } => (reported_topic(&format!("{rid:x}")), patch.to_string().into()),
+                Request::Report { rid, patch } => {
+                    (reported_topic(&format!("{rid:x}")), patch.to_string().into())
+                }
             };
-            session.handle_command(now, ClientCommand::Publish { token: 0, topic, payload, qos: Qos::AtMostOnce });
+            session.handle_command(
+                now,
+                ClientCommand::Publish { token: 0, topic, payload, qos: Qos::AtMostOnce },
+            );
             self.ask_in(Asking::Waiting, ANSWER_WITHIN);
         }
     }
@@ -302,7 +312,9 @@ impl<'a> Link<'a> {
             self.drain();
             due = Poll::Ready(());
         }
-        if matches!(self.asking, Asking::Waiting | Asking::Holding) && self.ask_timer.as_mut().poll(cx).is_ready() {
+        if matches!(self.asking, Asking::Waiting | Asking::Holding)
+            && self.ask_timer.as_mut().poll(cx).is_ready()
+        {
             if self.asking == Asking::Waiting {
                 self.shared.lock().mirror.give_up_waiting();
             }
@@ -316,7 +328,9 @@ impl<'a> Link<'a> {
 fn called(state: &mut State, now: Instant, name: String, rid: String, payload: &[u8]) {
     match method::read_payload(payload) {
         Ok(payload) => state.push(Event::Method(Call { name, payload, rid })),
-        Err(refused) => state.respond(rid, 400, serde_json::json!(refused.to_string()).to_string().into(), now),
+        Err(refused) => {
+            state.respond(rid, 400, serde_json::json!(refused.to_string()).to_string().into(), now)
+        }
     }
 }
 

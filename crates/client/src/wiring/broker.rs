@@ -25,11 +25,16 @@ pub(crate) struct BrokerOptions {
 impl BrokerOptions {
     pub(crate) fn from_env(host: &Host, url: &str) -> Result<Self, ConnectError> {
         let env = &host.env;
-        let Url { tls, user, key, peer, port } = parse(url).map_err(|why| WiringError::new("BROKER_URL", why))?;
+        let Url { tls, user, key, peer, port } =
+            parse(url).map_err(|why| WiringError::new("BROKER_URL", why))?;
         let input = topic(env, "INPUT_TOPIC", true)?;
         let output = topic(env, "OUTPUT_TOPIC", false)?;
         if input.is_none() && output.is_none() {
-            return Err(WiringError::new("OUTPUT_TOPIC", "is not set, nor is INPUT_TOPIC; one of them is needed").into());
+            return Err(WiringError::new(
+                "OUTPUT_TOPIC",
+                "is not set, nor is INPUT_TOPIC; one of them is needed",
+            )
+            .into());
         }
         let client_id = client_id(env, input.as_deref(), output.as_deref());
         let state_dir = host.state_folder().join(folder_of(&client_id));
@@ -68,7 +73,10 @@ fn topic(env: &Env, variable: &str, wildcards: bool) -> Result<Option<String>, W
         return Err(WiringError::new(variable, "is no MQTT topic: at most 65535 bytes, none of them zero"));
     }
     if !wildcards && topic.contains(['+', '#']) {
-        return Err(WiringError::new(variable, format!("{topic:?} has a wildcard; one cannot publish to that")));
+        return Err(WiringError::new(
+            variable,
+            format!("{topic:?} has a wildcard; one cannot publish to that"),
+        ));
     }
     Ok(Some(topic.to_owned()))
 }
@@ -79,7 +87,10 @@ fn settings(text: &str) -> Result<Value, WiringError> {
             desired.entry("$version").or_insert(json!(1));
             Ok(Value::Object(desired))
         }
-        Ok(_) => Err(WiringError::new("MODULE_SETTINGS", "is not a JSON object, such as {\"TemperatureThreshold\": 30}")),
+        Ok(_) => Err(WiringError::new(
+            "MODULE_SETTINGS",
+            "is not a JSON object, such as {\"TemperatureThreshold\": 30}",
+        )),
         Err(error) => Err(WiringError::new("MODULE_SETTINGS", format!("is not JSON: {error}"))),
     }
 }

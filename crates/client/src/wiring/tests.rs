@@ -7,7 +7,8 @@ use super::*;
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn read(variables: &[(&str, &str)]) -> Result<Wiring, ConnectError> {
-    let host = Host::real().with_env(Env::of(variables.iter().copied())).with_disk(Arc::new(MemoryDisk::new()));
+    let host =
+        Host::real().with_env(Env::of(variables.iter().copied())).with_disk(Arc::new(MemoryDisk::new()));
     Wiring::from_env(&host)
 }
 
@@ -27,7 +28,9 @@ fn refusal(variables: &[(&str, &str)]) -> String {
 }
 
 fn connection_string() -> String {
-    format!("HostName=hub;DeviceId=edge;ModuleId=filter;SharedAccessKey={KEY};GatewayHostName=localhost:18883")
+    format!(
+        "HostName=hub;DeviceId=edge;ModuleId=filter;SharedAccessKey={KEY};GatewayHostName=localhost:18883"
+    )
 }
 
 #[test]
@@ -81,7 +84,9 @@ fn what_makes_no_sense_is_refused_by_its_variable_s_name() {
     }
     assert!(refusal(&[]).contains("BROKER_URL"));
     assert!(refusal(&[("EdgeHubConnectionString", "HostName=h")]).starts_with("EdgeHubConnectionString"));
-    assert!(refusal(&[("EdgeHubConnectionString", "HostName=h;DeviceId=d;x509=true")]).starts_with("X509_CERT"));
+    assert!(
+        refusal(&[("EdgeHubConnectionString", "HostName=h;DeviceId=d;x509=true")]).starts_with("X509_CERT")
+    );
 }
 
 #[test]
