@@ -96,3 +96,51 @@ pub(crate) fn validity(now: Timestamp, life: SignedDuration) -> Validity {
 fn text(disk: &dyn Disk, path: &Path) -> Option<String> {
     disk.read(path).ok().and_then(|bytes| String::from_utf8(bytes).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isotherm_host::MemoryDisk;
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0); // 2027-01-15
+
+    fn open(disk: &MemoryDisk, names: &[&str], now: Timestamp) -> Certificates {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        Certificates::open(disk, Path::new("/pki"), &names, now).unwrap()
+    }
+
+    #[test]
+    fn what_was_made_is_kept_while_it_serves() {
+        let disk = MemoryDisk::new();
+        let first = open(&disk, &["hub", "localhost"], NOW);
+        let second = open(&disk, &["hub", "localhost"], NOW + DAY);
+        assert_eq!(first.authority.certificate_pem(), second.authority.certificate_pem());
+        assert_eq!(first.chain_pem, second.chain_pem);
+        assert_eq!(first.key_pem, second.key_pem);
+    }
+
+    #[test]
+    fn other_names_and_old_age_make_a_new_certificate_under_the_same_authority() {
+        let disk = MemoryDisk::new();
+        let first = open(&disk, &["hub"], NOW);
+        let renamed = open(&disk, &["hub", "edge01"], NOW);
+        assert_ne!(first.chain_pem, renamed.chain_pem);
+        let aged = open(&disk, &["hub", "edge01"], NOW + SERVER_LIFE - 100 * DAY);
+        assert_ne!(renamed.chain_pem, aged.chain_pem);
+        assert_eq!(first.authority.certificate_pem(), aged.authority.certificate_pem());
+    }
+
+    #[test]
+    fn a_hub_first_started_in_1970_has_an_authority_that_is_good_when_its_clock_is_set() {
+        let disk = MemoryDisk::new();
+        let unset = Timestamp::constant(30, 0);
+        let first = open(&disk, &["hub"], unset);
+        let later = open(&disk, &["hub"], NOW);
+        assert_eq!(first.authority.certificate_pem(), later.authority.certificate_pem());
+        for pem in [first.authority.certificate_pem(), &first.chain_pem, &later.chain_pem] {
+            assert!(isotherm_pki::not_after(pem).unwrap() > NOW);
+        }
+        assert_eq!(validity(unset, SERVER_LIFE).not_before, Timestamp::UNIX_EPOCH);
+        assert!(validity(NOW, SERVER_LIFE).not_before < NOW);
+    }
+}

@@ -89,3 +89,55 @@ fn task(host: &Host, store: &Store) -> Ended {
     });
     Ended::Task(task, dirty)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use isotherm_host::{Clock, MemoryDisk};
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::{Core, Now, Options};
+    use crate::store::Settings;
+
+    #[derive(Debug)]
+    struct Virtual;
+
+    impl Clock for Virtual {
+        fn wall(&self) -> Timestamp {
+            Timestamp::constant(1_800_000_000, 0)
+        }
+
+        fn is_virtual(&self) -> bool {
+            true
+        }
+    }
+
+    async fn a_device_is_kept(host: Host) {
+        let settings = Settings::default();
+        let (store, _) = Store::open(Arc::new(MemoryDisk::new()), Path::new("/store"), settings).unwrap();
+        let now = Now { instant: host.now(), wall: host.wall() };
+        let options = Options::new("hub", "edge");
+        let mut core = Core::open(options, store.clone(), host.chance.clone(), now).unwrap();
+        let committer = Committer::start(&host, &store);
+        let (_, ticket) = core.put_device("leaf", &json!({"deviceId": "leaf"}), None, now).unwrap();
+        let kept = Arc::new(Notify::new());
+        let ringer = Arc::clone(&kept);
+        store.on_durable(ticket, Arc::new(move || ringer.notify_one()));
+        kept.notified().await;
+        assert!(store.durable() >= ticket);
+        committer.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_thread_keeps_what_is_dirty() {
+        a_device_is_kept(Host::real()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_does_in_virtual_time() {
+        a_device_is_kept(Host { clock: Arc::new(Virtual), ..Host::real() }).await;
+    }
+}

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
 use crate::shared::Shared;
-use crate::start::{self, CA_FILE, WORKLOAD_SOCKET};
+use crate::start::{self, CA_FILE};
 use crate::upstream;
 
 /// The file in the state folder that holds the [`Ready`] object of the hub that runs there (0600: it has keys).
@@ -39,7 +39,7 @@ pub struct Ready {
     /// A connection string for each module of the edge device. `GatewayHostName` carries `:port` when the MQTT
     /// port is not 8883.
     pub modules: BTreeMap<String, String>,
-    /// The workload API's address, `unix:///…/workload.sock`.
+    /// The workload API's address, `unix:///…/workload.sock`; empty when the path is too long for a socket.
     pub workload: String,
     /// The edge device whose modules these are.
     pub device_id: String,
@@ -100,7 +100,7 @@ pub(crate) fn describe(shared: &Shared, options: &Options, folder: &Path, ports:
         policies,
         event_hub,
         modules,
-        workload: format!("unix://{}", folder.join(WORKLOAD_SOCKET).display()),
+        workload: String::new(), // known once it is served
         device_id: options.device_id.clone(),
         generations,
     }

@@ -9,7 +9,7 @@ use isotherm_iothub::Identity;
 use tokio::sync::oneshot;
 
 use crate::core::{Core, Now, SessionId};
-use crate::counters::Counters;
+use crate::counters::{Counters, Seldom};
 use crate::listen::Room;
 use crate::store::{Store, Ticket};
 
@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) room: Room,
     /// Authorities trusted for devices' certificates, PEM; empty if none.
     pub(crate) device_roots: String,
+    seldom: Seldom,
     core: Mutex<Core>,
     tls: RwLock<Arc<ServerTls>>,
 }
@@ -41,6 +42,7 @@ impl Shared {
             sockets: Sockets::default(),
             room: Room::new(),
             device_roots,
+            seldom: Seldom::default(),
             core: Mutex::new(core),
             tls: RwLock::new(Arc::new(tls)),
         })
@@ -49,6 +51,14 @@ impl Shared {
     /// The hub's mind, for one call. A connection that panicked while it held the lock costs only itself.
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what somebody did wrong, and writes the line about it unless there were many of them lately.
+    pub(crate) fn remark(&self, counter: &'static str, line: impl FnOnce()) {
+        self.counters.count(counter);
+        if self.seldom.may_speak(self.host.now()) {
+            line();
+        }
     }
 
     /// Both clocks.

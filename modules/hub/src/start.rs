@@ -33,7 +33,7 @@ const TEMPLATE_FILE: &str = "hub/deployment.json";
 /// The authority to trust, for others to read.
 pub(crate) const CA_FILE: &str = "ca.pem";
 /// The workload API's socket.
-pub(crate) const WORKLOAD_SOCKET: &str = "workload.sock";
+const WORKLOAD_SOCKET: &str = "workload.sock";
 
 /// A hub that is up: its tasks, and all that must be put away when they have ended.
 pub(crate) struct Running {
@@ -61,14 +61,13 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
     let mqtts = open(&shared.host, options, "mqtts", options.mqtts).await?;
     let https = open(&shared.host, options, "https", options.https).await?;
     let ports = (mqtts.local_addr()?.port(), https.local_addr()?.port());
-    let ready = ready::describe(&shared, options, &place.folder, ports);
-
     let mut tasks = JoinSet::new();
     tasks.spawn(listen::listen(Arc::clone(&shared), mqtts, Door::Mqtts));
     tasks.spawn(listen::listen(Arc::clone(&shared), https, Door::Https));
     tasks.spawn(keep_time(Arc::clone(&shared)));
     tasks.spawn(renew(Arc::clone(&shared), options.clone(), place.inside.clone(), place.path(PKI_FOLDER)));
-    serve_workload(&mut tasks, &shared, certificates, &place).await;
+    let workload = serve_workload(&mut tasks, &shared, certificates, &place).await;
+    let ready = Ready { workload, ..ready::describe(&shared, options, &place.folder, ports) };
     place
         .outside
         .write_atomic(&place.path(READY_FILE), &serde_json::to_vec_pretty(&ready)?)
@@ -210,12 +209,13 @@ async fn open(host: &Host, options: &Options, name: &str, port: u16) -> anyhow::
     })
 }
 
+/// Says the address, or nothing if it is not served.
 async fn serve_workload(
     tasks: &mut JoinSet<()>,
     shared: &Arc<Shared>,
     certificates: Arc<Certificates>,
     place: &Place,
-) {
+) -> String {
     let path = place.path(WORKLOAD_SOCKET);
     match shared.host.network.listen_unix(&path).await {
         Ok(listener) => {
@@ -223,9 +223,13 @@ async fn serve_workload(
             let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
             let workload = Workload { shared: Arc::clone(shared), certificates };
             tasks.spawn(workload::listen(workload, listener));
+            format!("unix://{}", path.display())
         }
         // Not worth the whole hub: connection strings do without. (A path of more than 107 bytes is too long.)
-        Err(error) => tracing::warn!(%error, "the workload API is not served"),
+        Err(error) => {
+            tracing::warn!(%error, "the workload API is not served");
+            String::new()
+        }
     }
 }
 

@@ -29,6 +29,8 @@ use crate::shared::Shared;
 
 /// Connections at once; one more is closed without an answer, as the IoT Edge runtime does.
 const CONNECTIONS_MAX: usize = 64;
+/// How long accepting rests when the system has no socket to give.
+const REST: Duration = Duration::from_millis(100);
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// How long the head of a request may take.
@@ -59,9 +61,16 @@ pub(crate) async fn listen(workload: Workload, listener: BoxListener) {
             () = stop.stopped() => return,
             accepted = listener.accept() => accepted,
         };
-        let (Ok((stream, _)), Ok(seat)) = (accepted, Arc::clone(&room).try_acquire_owned()) else {
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "no workload connection can be accepted at the moment");
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+        };
+        let Ok(seat) = Arc::clone(&room).try_acquire_owned() else {
             workload.shared.counters.count("workload_refused_too_many");
-            tokio::task::yield_now().await;
             continue;
         };
         let (workload, stop) = (workload.clone(), stop.clone());

@@ -29,6 +29,9 @@ use crate::core::{Outcome, Outgoing, SessionId};
 use crate::listen::Arrival;
 use crate::shared::Shared;
 
+/// Room for this many things is kept by a connection that has nothing to do.
+const KEPT_MAX: usize = 32;
+
 /// Serves one connection until it ends.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arrival) {
     let mut server = Server::new(shared.host.now(), Limits::default());
@@ -135,6 +138,20 @@ impl Connection {
         }
     }
 
+    /// An idle connection is small, whatever it was before.
+    fn forget_burst(&mut self) {
+        self.owed.forget_burst();
+        if self.heard.is_empty() && self.heard.capacity() > KEPT_MAX {
+            self.heard = VecDeque::new();
+        }
+        if self.said.capacity() > KEPT_MAX {
+            self.said = Vec::new();
+        }
+        if self.settled.is_empty() && self.settled.capacity() > KEPT_MAX {
+            self.settled = Vec::new();
+        }
+    }
+
     fn name(&self) -> &str {
         self.client().map_or("(nobody yet)", |client| client.who.as_str())
     }
@@ -214,7 +231,11 @@ impl Pilot<Server> for Connection {
         let paid = self.disk.poll(cx).is_ready();
         let stopped = !self.stopping && self.stop.as_mut().poll(cx).is_ready();
         self.stopping |= stopped;
-        if self.look || paid || stopped || self.due { Poll::Ready(()) } else { Poll::Pending }
+        if self.look || paid || stopped || self.due {
+            return Poll::Ready(());
+        }
+        self.forget_burst();
+        Poll::Pending
     }
 
     fn on_wake(&mut self, now: Instant, session: &mut Server) -> Flow {

@@ -45,8 +45,7 @@ impl Door {
     }
 
     fn unauthorized(&self, path: &str, why: Unauthorized) -> Failure {
-        tracing::info!(path, %why, "request refused");
-        self.shared.counters.count("http_refused_unauthorized");
+        self.shared.remark("http_refused_unauthorized", || tracing::info!(path, %why, "request refused"));
         Failure::unauthorized(&self.shared.host, why)
     }
 

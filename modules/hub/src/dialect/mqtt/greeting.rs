@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use isotherm_host::Flow;
 use isotherm_iothub::{Identity, Message, ToHub, UserName};
 use isotherm_protocol::Session as _;
@@ -18,8 +19,8 @@ use crate::core::{Authenticated, Credential, Refusal};
 /// a peer that is gone; its session has ended in any case.
 const SEAT_WITHIN: Duration = Duration::from_millis(500);
 
-/// Why somebody is not let in: the code for them, the name for the counters.
-struct No(ConnectCode, &'static str);
+/// Why somebody is not let in: the code for them, the name for the counters, the sentence for the log.
+struct No(ConnectCode, &'static str, String);
 
 impl Connection {
     /// Answers CONNECT, or sees to it that it is answered when the same identity's older socket is closed.
@@ -33,8 +34,10 @@ impl Connection {
                 }
                 Flow::Go
             }
-            Err(No(code, reason)) => {
-                self.shared.counters.count(reason);
+            Err(No(code, reason, why)) => {
+                self.shared.remark(reason, || {
+                    tracing::info!(client = %connect.client_id, why, "MQTT client not let in");
+                });
                 session.handle_command(now, ServerCommand::Refuse(code));
                 self.stage = Stage::Over;
                 Flow::End
@@ -51,9 +54,12 @@ impl Connection {
             .shared
             .core()
             .attach(&who, connect.clean, "mqtt", authenticated.until, self.news.ringer(), now)
-            .map_err(|refusal| match refusal {
-                Refusal::Busy => No(ConnectCode::ServerUnavailable, "mqtt_refused_too_many_sessions"),
-                _ => No(ConnectCode::NotAuthorized, "mqtt_refused_unknown_identity"),
+            .map_err(|refusal| {
+                let (code, reason) = match refusal {
+                    Refusal::Busy => (ConnectCode::ServerUnavailable, "mqtt_refused_too_many_sessions"),
+                    _ => (ConnectCode::NotAuthorized, "mqtt_refused_unknown_identity"),
+                };
+                No(code, reason, refusal.to_string())
             })?;
         let (open, closed) = oneshot::channel();
         let older = self.shared.sockets.enter(&who, attached.session, closed);
@@ -70,10 +76,10 @@ impl Connection {
             Some(password) => Credential::Sas(std::str::from_utf8(password).unwrap_or("")),
             None => certificate.as_ref().map_or(Credential::None, |certificate| certificate.credential()),
         };
-        self.shared.core().authenticate(who, credential, wall).map_err(|why| {
-            tracing::info!(%who, %why, "MQTT client not let in");
-            No(ConnectCode::NotAuthorized, "mqtt_refused_not_authorized")
-        })
+        self.shared
+            .core()
+            .authenticate(who, credential, wall)
+            .map_err(|why| No(ConnectCode::NotAuthorized, "mqtt_refused_not_authorized", why.to_string()))
     }
 
     /// Ready once the identity's older socket is closed, or has had its time.
@@ -102,11 +108,11 @@ impl Connection {
 fn identity(connect: &Connect) -> Result<Identity, No> {
     let user_name = connect.user_name.as_deref().unwrap_or("");
     let user_name = UserName::parse(user_name).map_err(|refused| {
-        tracing::info!(%refused, "MQTT client not let in");
-        No(ConnectCode::ServerUnavailable, "mqtt_refused_user_name")
+        No(ConnectCode::ServerUnavailable, "mqtt_refused_user_name", refused.to_string())
     })?;
     if user_name.identity.as_str() != connect.client_id.as_str() {
-        return Err(No(ConnectCode::NotAuthorized, "mqtt_refused_client_id"));
+        let why = format!("the client id must be {}, as in the user name", user_name.identity);
+        return Err(No(ConnectCode::NotAuthorized, "mqtt_refused_client_id", why));
     }
     Ok(user_name.identity)
 }
@@ -115,9 +121,10 @@ fn identity(connect: &Connect) -> Result<Identity, No> {
 fn will_message(who: &Identity, will: &Will) -> Result<Message, No> {
     let Ok(ToHub::Telemetry { properties: (system, properties), .. }) = ToHub::parse_from(&will.topic, who)
     else {
-        return Err(No(ConnectCode::NotAuthorized, "mqtt_refused_will_topic"));
+        let why = format!("the will's topic must be one of {who}'s own messages/events");
+        return Err(No(ConnectCode::NotAuthorized, "mqtt_refused_will_topic", why));
     };
-    let mut message = Message { body: will.payload.clone(), system, properties };
+    let mut message = Message { body: Bytes::copy_from_slice(&will.payload), system, properties };
     // IoT Hub and edgeHub mark it under different names.
     let mark = if who.module_id().is_some() { "MessageType" } else { "iothub-MessageType" };
     message.properties.set(mark, "Will");

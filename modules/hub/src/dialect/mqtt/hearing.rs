@@ -64,7 +64,10 @@ impl Connection {
             }
             Ok(request) => Heard::Request { request, payload: packet.payload, packet_id },
             Err(refused) => {
-                tracing::info!(who = %client.who, %refused, "MQTT client published where it may not; closed");
+                let who = client.who.clone();
+                self.shared.remark("mqtt_refused_topic", || {
+                    tracing::info!(%who, %refused, "MQTT client published where it may not; closed");
+                });
                 self.flush(now, session); // what it said before stands
                 return self.close(session, now, "mqtt_ended_topic");
             }
@@ -96,7 +99,9 @@ impl Connection {
                         Ok(ticket) => self.owed.push(Debt { ticket, packet_id, answer: None, bytes }),
                         Err(refusal) => {
                             drop(core);
-                            tracing::info!(%who, %refusal, "message refused; connection closed");
+                            self.shared.remark("mqtt_refused_message", || {
+                                tracing::info!(%who, %refusal, "message refused; connection closed");
+                            });
                             return self.close(session, now, refusal_name(&refusal));
                         }
                     }
@@ -133,8 +138,9 @@ impl Connection {
                 (Ticket::DURABLE, None)
             }
             ToHub::Telemetry { .. } | ToHub::Ignored(_) => {
-                tracing::info!(%who, "a method response that belongs to no call");
-                self.shared.counters.count("mqtt_ignored_topic");
+                self.shared.remark("mqtt_ignored_topic", || {
+                    tracing::info!(%who, "a method response that belongs to no call");
+                });
                 (Ticket::DURABLE, None)
             }
         }
@@ -162,7 +168,9 @@ impl Connection {
             (Ok((version, ticket)), Some(rid)) => (ticket, answer(204, rid, Some(version), String::new())),
             (Ok((_, ticket)), None) => (ticket, None),
             (Err(reason), rid) => {
-                tracing::info!(%who, reason, "reported properties refused");
+                self.shared.remark("mqtt_refused_report", || {
+                    tracing::info!(%who, reason, "reported properties refused");
+                });
                 let error = twin_error(&self.shared.host, ErrorCode::ArgumentInvalid, &reason);
                 (Ticket::DURABLE, rid.and_then(|rid| answer(400, rid, None, error)))
             }
@@ -172,7 +180,9 @@ impl Connection {
     fn answer_method(&self, id: SessionId, who: &Identity, status: i32, rid: &str, payload: &[u8]) {
         let result = MethodResult::from_wire(status, payload).unwrap_or_else(|refused| {
             // The caller is told what came rather than left to wait for a time-out.
-            tracing::info!(%who, %refused, "a method's answer is no JSON");
+            self.shared.remark("mqtt_method_answer_no_json", || {
+                tracing::info!(%who, %refused, "a method's answer is no JSON");
+            });
             let text = String::from_utf8_lossy(payload).into_owned();
             MethodResult { status, payload: serde_json::Value::String(text) }
         });
@@ -203,8 +213,9 @@ impl Connection {
                     qos
                 }
                 FilterMeaning::Foreign | FilterMeaning::Unknown => {
-                    tracing::info!(who = %client.who, %filter, "subscription refused");
-                    self.shared.counters.count("mqtt_refused_filter");
+                    self.shared.remark("mqtt_refused_filter", || {
+                        tracing::info!(who = %client.who, %filter, "subscription refused");
+                    });
                     NOT_GRANTED
                 }
             });

@@ -7,12 +7,11 @@ use bytes::Bytes;
 use isotherm_protocol::Session as _;
 use isotherm_protocol::mqtt::{Qos, Server, ServerCommand, Text};
 
-use super::Connection;
+use super::{Connection, KEPT_MAX};
 use crate::store::Ticket;
 
-/// Messages of one connection that may wait for the disk; at this many no more is read from it. More than the
-/// rounds of a slow disk take in, and a client cannot have more than 65,535 on the way anyway.
-const OWED_MAX: usize = 8_192;
+/// Messages of one connection that may wait for the disk; at this many no more is read from it.
+const OWED_MAX: usize = 4_096;
 /// Bytes of them; at this many no more is read either.
 const OWED_BYTES_MAX: usize = 4 << 20;
 
@@ -47,6 +46,13 @@ impl Owed {
     /// Whether nothing is owed.
     pub(super) fn is_empty(&self) -> bool {
         self.debts.is_empty()
+    }
+
+    /// Gives back what a burst needed, once it is over.
+    pub(super) fn forget_burst(&mut self) {
+        if self.debts.is_empty() && self.debts.capacity() > KEPT_MAX {
+            self.debts = VecDeque::new();
+        }
     }
 
     /// Whether more may be read.
