@@ -35,14 +35,32 @@ pub const OUTPUT: &str = "temperature";
 /// # Errors
 /// If a variable is missing or makes no sense; it is named, with what would be right.
 pub async fn run(host: Host) -> anyhow::Result<()> {
+    serve(host).await.map(drop)
+}
+
+/// The same, and what was done meanwhile.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(host: Host) -> anyhow::Result<Totals> {
     let wiring = Wiring::from_env(&host.env)?;
     let client = Client::connect(&host).await?;
     let bookmark = bookmark_of(&client);
     let chip = wiring.open_chip(&host, &bookmark)?;
     info!(sensor_id = wiring.sensor_id, chip = chip.name(), after = bookmark.sequence, "the sensor begins");
     let reader = Reader::new(host, &wiring, chip, bookmark, client.twin().as_ref());
-    Sensor::new(client, reader).run().await;
-    Ok(())
+    Ok(Sensor::new(client, reader).run().await)
+}
+
+/// What a sensor did from its start to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Readings taken.
+    pub sensed: u64,
+    /// Answers of the chip that no chip can have measured.
+    pub refused: u64,
+    /// Messages that the hub had not acknowledged at the end; they are on disk.
+    pub held: u64,
 }
 
 /// How far the sensor came before it was last ended.

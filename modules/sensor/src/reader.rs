@@ -57,10 +57,11 @@ impl Reader {
         let reported = twin.and_then(|twin| twin.get("reported"));
         let settings = reported.map(Settings::remembered).unwrap_or_default();
         chip.configure(&settings.chip);
-        let first = if twin.is_some() { host.now() } else { host.now() + TWIN_WAIT };
+        let waits_for_twin = twin.is_none() && host.env.get("BROKER_URL").is_none(); // a plain broker has none
+        let first = if waits_for_twin { host.now() + TWIN_WAIT } else { host.now() };
         Self {
             pace: Pace::new(wiring.speed(), settings.sampling_interval, first),
-            waits_for_twin: twin.is_none(),
+            waits_for_twin,
             readings: Readings::of(&wiring.sensor_id, mark),
             fingerprint: chip.fingerprint(),
             socket: Socket::new(host.clone(), chip),

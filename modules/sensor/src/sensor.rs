@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
 
-use crate::{OUTPUT, reader::Reader, settings::Settings};
+use crate::{OUTPUT, Totals, reader::Reader, settings::Settings};
 
 /// How long to wait before what the outbox did not take is offered again.
 const OFFER_AGAIN: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ impl Sensor {
         Self { client, reader, offer_at: None }
     }
 
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self) -> Totals {
         loop {
             tokio::select! {
                 biased; // news from the hub first: a new interval should not wait for the old one
@@ -94,13 +94,14 @@ impl Sensor {
     }
 
     /// Puts what was read into the outbox, where it outlives the process.
-    async fn end(mut self) {
+    async fn end(mut self) -> Totals {
         self.reader.finished = true;
         self.reader.close_batch();
         if self.reader.ready() > 0 {
             self.hand_on().await;
         }
         info!(last = self.reader.readings.sequence(), held = self.held(), "the sensor ends");
+        Totals { sensed: self.reader.status.sensed, refused: self.reader.status.refused, held: self.held() }
     }
 }
 

@@ -17,9 +17,9 @@ const CLOCK_SET_AFTER: i64 = 1_577_836_800;
 /// What was counted since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
-    sensed: u64,
+    pub(crate) sensed: u64,
     /// Answers that no chip can have measured.
-    refused: u64,
+    pub(crate) refused: u64,
     /// Times the chip gave no answer.
     silent: u64,
     last_error: Option<String>,
