@@ -451,7 +451,6 @@ impl Core {
             self.counters.count(counter);
             if let Some(held) = self.sessions.get_mut(session) {
                 held.end = Some(end);
-                held.woken = false;
                 held.wake();
             }
         }

@@ -168,3 +168,43 @@ impl Store {
         self.shared.refusing.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use isotherm_host::MemoryDisk;
+
+    use super::*;
+    use crate::store::{Settings, Table};
+
+    #[test]
+    fn what_came_while_a_round_failed_wins_over_what_the_round_had() {
+        let (store, _) =
+            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
+        store.put(Table::Meta, "a", b"old".to_vec());
+        store.put(Table::Meta, "b", b"old".to_vec());
+        let work = store.take_work().unwrap();
+        store.put(Table::Meta, "a", b"new".to_vec());
+        store.failed(work, &io::ErrorKind::StorageFull.into());
+        assert!(matches!(store.commit_round(), Round::Committed(Ticket(2))));
+        let kept = store.load(Table::Meta).unwrap();
+        assert_eq!(kept, [("a".to_owned(), b"new".to_vec()), ("b".to_owned(), b"old".to_vec())]);
+    }
+
+    #[test]
+    fn a_removed_queue_does_not_disturb_the_round_that_was_about_to_write_it() {
+        let (store, _) =
+            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
+        let name = crate::store::QueueName { owner: "d/m".to_owned(), input: "in".to_owned(), priority: 0 };
+        let queue = store.queue(&name).unwrap();
+        store.append(&queue, b"x").unwrap();
+        let ticket = store.appended([&queue]);
+        store.remove_queue(&name);
+        assert!(matches!(store.commit_round(), Round::Idle | Round::Committed(_)));
+        store.put(Table::Meta, "a", Vec::new());
+        store.commit_round();
+        assert!(store.durable() >= ticket, "whoever waits for it is not left waiting");
+    }
+}

@@ -164,3 +164,14 @@ fn policies_and_keys_stay_the_same_after_a_restart() {
     assert!(site.core.policies() == policies);
     assert!(key.is_some() && site.core.key_of(&identity("edge/filter")) == key);
 }
+
+#[test]
+fn the_modules_of_a_disabled_device_do_not_come_in() {
+    let mut site = Site::new();
+    site.device("d");
+    site.core.put_module("d", "m", &json!({}), None, site.now).unwrap();
+    let token = own_token(&site, "d/m", 60);
+    assert_eq!(decide(&site, "d/m", &token), Ok(()));
+    site.core.put_device("d", &json!({"status": "disabled"}), Some("*"), site.now).unwrap();
+    assert_eq!(decide(&site, "d/m", &token), Err(Unauthorized::Disabled));
+}

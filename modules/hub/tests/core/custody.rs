@@ -6,7 +6,7 @@ use isotherm_hub::store::{Round, Settings, SyncMode, Ticket};
 use isotherm_iothub::Feed;
 use serde_json::json;
 
-use crate::site::{Site, counting, identity, message, seconds};
+use crate::site::{Site, counting, delivery, identity, message, seconds};
 
 #[test]
 fn a_message_may_be_acknowledged_only_once_it_is_on_disk() {
@@ -247,10 +247,40 @@ fn a_committer_of_its_own_serves_whoever_waits_and_ends_when_told() {
     site.store.on_durable(ticket, Arc::new(tell));
     hear.recv().unwrap();
     assert!(site.is_durable(ticket));
-    site.publish(sensor, "2");
+    let (told, hear) = std::sync::mpsc::sync_channel(1);
+    let ticket = site.publish(sensor, "2");
+    let tell = move || {
+        let _ = told.try_send(());
+    };
+    site.store.on_durable(ticket, Arc::new(tell));
+    hear.recv_timeout(seconds(30)).expect("it is called for every round");
+    site.publish(sensor, "3");
     site.store.close();
     committer.join().unwrap().unwrap();
     let mut site = site.power_cut();
     let filter = site.attach_to("edge/filter", Feed::Inputs);
-    assert_eq!(site.bodies(filter), ["1", "2"]);
+    assert_eq!(site.bodies(filter), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_comes_while_a_backlog_is_drained_waits_behind_it() {
+    let limits = Limits { window_messages: 4, ..Limits::default() };
+    let mut site = Site::with(Settings::default(), limits);
+    site.deploy(
+        json!({"r": "FROM /messages/modules/sensor/* INTO BrokeredEndpoint(\"/modules/filter/inputs/in\")"}),
+    );
+    let sensor = site.attach("edge/sensor");
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    for number in 0..10 {
+        site.publish(sensor, &number.to_string());
+    }
+    let mut received = Vec::new();
+    for late in 10..30 {
+        let (body, number) = delivery(site.poll(filter).unwrap());
+        received.push(body);
+        site.accept(filter, number);
+        site.publish(sensor, &late.to_string());
+    }
+    let expected: Vec<String> = (0..20).map(|it| it.to_string()).collect();
+    assert_eq!(received, expected);
 }

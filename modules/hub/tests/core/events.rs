@@ -21,6 +21,7 @@ fn events_are_numbered_and_show_who_sent_them_and_when() {
     site.publish_message(session, message("2").with_property("k", "v"));
     assert!(site.core.events(partition, 0, 10).unwrap().is_empty(), "not before they are durable");
     site.commit();
+    site.publish(session, "not yet durable");
     let events = site.core.events(partition, 0, 10).unwrap();
     let numbers: Vec<_> = events.iter().map(|it| (it.sequence, text(&it.message))).collect();
     assert_eq!(numbers, [(0, "1".to_owned()), (1, "2".to_owned())]);

@@ -87,6 +87,8 @@ fn a_call_waits_for_its_target_to_subscribe() {
     site.pass(seconds(9));
     let filter = site.attach("edge/filter");
     assert!(site.poll(filter).is_none());
+    site.core.method_response(filter, "1", 200, Value::Null, site.now);
+    assert!(heard.lock().unwrap().is_empty(), "it was not asked yet");
     site.core.subscribe(filter, Feed::Methods, 0, site.now);
     let rid = rid(&mut site, filter);
     site.pass(seconds(29));

@@ -91,6 +91,9 @@ fn a_clean_session_forgets_those_before_it() {
     assert_eq!(site.core.subscribed(clean.session, Feed::Inputs), None);
     let third = site.attach_as("edge/filter", false);
     assert!(!third.present);
+    site.commit();
+    let mut site = site.power_cut();
+    assert!(!site.attach_as("edge/filter", false).present, "also on disk");
 }
 
 #[test]
