@@ -106,12 +106,13 @@ async fn post(host: &Host, client: &mut Client, alert: &Message) -> Posted {
     loop {
         match client.post(wiring::OUTPUT, alert) {
             Ok(()) => return Posted::Yes,
-            Err(error) if !matches!(error, SendError::Full) => return Posted::Never(error),
-            Err(_full) => tokio::select! {
+            // With nothing in it, an outbox that is full is smaller than this one alert, and waiting would not help.
+            Err(SendError::Full) if client.held() > 0 => tokio::select! {
                 biased;
                 () = host.stop.stopped() => return Posted::NotYet,
                 () = time::sleep(ROOM_RETRY) => {}
             },
+            Err(error) => return Posted::Never(error),
         }
     }
 }

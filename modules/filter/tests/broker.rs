@@ -72,18 +72,18 @@ struct Site {
 impl Site {
     /// With the threshold at 30 °C and the outbox on this disk.
     fn start(disk: &Arc<MemoryDisk>) -> Self {
-        Self::start_with(disk, "disk")
+        Self::start_with(disk, [])
     }
 
-    fn start_with(disk: &Arc<MemoryDisk>, outbox: &str) -> Self {
+    fn start_with<const N: usize>(disk: &Arc<MemoryDisk>, more: [(&str, &str); N]) -> Self {
         let (cable, dials) = mpsc::channel(1);
         let env = Env::of([
             ("BROKER_URL", "mqtt://broker"),
             ("INPUT_TOPIC", "in"),
             ("OUTPUT_TOPIC", "out"),
             ("MODULE_SETTINGS", r#"{"TemperatureThreshold": 30}"#),
-            ("OUTBOX", outbox),
         ]);
+        let env = env.overlaid(&Env::of(more));
         let host = Host {
             env,
             network: Arc::new(Cable(cable)),
@@ -231,7 +231,7 @@ async fn an_alert_outlives_a_filter_that_is_killed_before_the_broker_has_it() {
 
 #[tokio::test(start_paused = true)]
 async fn hand_to_hand_an_input_is_accepted_only_once_the_broker_has_its_alert() {
-    let mut site = Site::start_with(&Arc::new(MemoryDisk::new()), "hand-to-hand");
+    let mut site = Site::start_with(&Arc::new(MemoryDisk::new()), [("OUTBOX", "hand-to-hand")]);
     let mut broker = site.broker().await;
     broker.deliver(7, reading(1, 35.0)).await;
     let Packet::Publish(alert) = broker.next().await else { panic!("the alert comes first") };
@@ -240,6 +240,32 @@ async fn hand_to_hand_an_input_is_accepted_only_once_the_broker_has_its_alert() 
     broker.say(Packet::PubAck(alert.packet_id)).await;
     assert_eq!(broker.next().await, Packet::PubAck(7));
     site.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_may_drop_nothing_makes_the_filter_wait_and_nothing_is_lost() {
+    let refuse = [("OUTBOX_WHEN_FULL", "refuse"), ("OUTBOX_BYTES_MAX", "1000")];
+    let mut site = Site::start_with(&Arc::new(MemoryDisk::new()), refuse);
+    let mut broker = site.broker().await;
+    let bodies: Vec<Bytes> = (1..=30).map(|number| reading(number, 35.0)).collect();
+    let inputs: Vec<u16> = (1..=30).collect();
+    for (packet_id, body) in inputs.iter().zip(&bodies) {
+        broker.deliver(*packet_id, body.clone()).await;
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await; // nothing is acknowledged meanwhile
+    assert_eq!(broker.until(&inputs, 30).await, bodies);
+    assert_eq!(site.stop().await.forwarded, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_no_outbox_of_this_size_can_hold_is_counted_and_stops_nobody() {
+    let mut site = Site::start_with(&Arc::new(MemoryDisk::new()), [("OUTBOX_BYTES_MAX", "1")]);
+    let mut broker = site.broker().await;
+    broker.deliver(1, reading(1, 35.0)).await;
+    broker.deliver(2, reading(2, 20.0)).await;
+    broker.until(&[1, 2], 0).await;
+    let status = site.stop().await;
+    assert_eq!((status.forwarded, status.refused, status.below), (0, 1, 1));
 }
 
 #[tokio::test]
