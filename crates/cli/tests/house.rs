@@ -1,0 +1,127 @@
+//! The picture in ARCHITECTURE.md against the workspace's own metadata.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Crates a floor apart: what each may use.
+#[derive(Debug, Default)]
+struct House {
+    /// Crate → floor, counted from the top.
+    floors: BTreeMap<String, usize>,
+    /// Arrows within a floor.
+    arrows: BTreeSet<(String, String)>,
+}
+
+impl House {
+    fn drawn_in(text: &str) -> Self {
+        let picture = text.split("```picture").nth(1).expect("ARCHITECTURE.md has a picture");
+        let picture = picture.split("```").next().expect("split gives at least one part");
+        let mut house = House::default();
+        let mut floor = 0;
+        for line in picture.lines().map(str::trim_start) {
+            if line.starts_with('├') {
+                floor += 1;
+            }
+            let Some(row) = line.strip_prefix('│').and_then(|rest| rest.split('│').next()) else {
+                continue;
+            };
+            house.read_row(row, floor);
+        }
+        house
+    }
+
+    fn read_row(&mut self, row: &str, floor: usize) {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        for (at, word) in words.iter().enumerate() {
+            if word.contains('▶') {
+                self.arrows.insert((words[at - 1].to_owned(), words[at + 1].to_owned()));
+            } else {
+                self.floors.insert((*word).to_owned(), floor);
+            }
+        }
+    }
+
+    fn allows(&self, from: &str, to: &str) -> bool {
+        let pair = (from.to_owned(), to.to_owned());
+        self.floors[from] < self.floors[to] || self.arrows.contains(&pair)
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo is here, it runs this test");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
+}
+
+/// `isotherm-host` lives in the picture as `host`, the command line as `cli`.
+fn room(package: &str) -> &str {
+    match package {
+        "isotherm" => "cli",
+        other => other.strip_prefix("isotherm-").unwrap_or(other),
+    }
+}
+
+/// Package → the packages it names, without what only its tests name.
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("there are packages");
+    let names = |package: &Value| {
+        let dependencies = package["dependencies"].as_array().expect("a list").iter();
+        dependencies
+            .filter(|dependency| dependency["kind"] != "dev")
+            .map(|dependency| dependency["name"].as_str().expect("a name").to_owned())
+            .collect()
+    };
+    packages
+        .iter()
+        .map(|package| (package["name"].as_str().expect("a name").to_owned(), names(package)))
+        .collect()
+}
+
+#[test]
+fn every_arrow_in_the_code_is_allowed_by_the_picture() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
+    let house = House::drawn_in(&text);
+    for (package, uses) in dependencies() {
+        let from = room(&package);
+        assert!(house.floors.contains_key(from), "{from} is not in the picture");
+        for to in uses.iter().filter(|to| to.starts_with("isotherm")).map(|to| room(to)) {
+            assert!(house.allows(from, to), "{from} uses {to}: the picture has no such arrow");
+        }
+    }
+}
+
+#[test]
+fn the_picture_shows_no_room_that_does_not_exist() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
+    let built: BTreeSet<String> = dependencies().keys().map(|package| room(package).to_owned()).collect();
+    let drawn: BTreeSet<String> = House::drawn_in(&text).floors.into_keys().collect();
+    assert_eq!(drawn, built);
+}
+
+#[test]
+fn the_bottom_floor_has_no_runtime_of_its_own() {
+    let dependencies = dependencies();
+    for package in ["isotherm-proto", "isotherm-iothub", "isotherm-protocol", "isotherm-pki"] {
+        let uses = &dependencies[package];
+        assert!(!uses.iter().any(|name| name.starts_with("tokio")), "{package} is a value and uses tokio");
+    }
+}
+
+#[test]
+fn a_forbidden_arrow_would_be_seen() {
+    let house = House::drawn_in("```picture\n│ a b │\n├──┤\n│ c ──▶ d │\n```");
+    assert!(house.allows("a", "c") && house.allows("c", "d"));
+    assert!(!house.allows("d", "c") && !house.allows("a", "b") && !house.allows("c", "a"));
+}

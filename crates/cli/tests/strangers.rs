@@ -1,0 +1,84 @@
+//! Other people's clients against our hub, unmodified: what they do, their documentation says.
+//!
+//! `.ci/strangers target/strangers` installs them; without them these tests print `skipped` and why.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Folder, ISOTHERM, Process, root, template};
+use serde_json::Value;
+
+/// A Python with the packages that `.ci/strangers` installs, or why there is none.
+fn python() -> Result<PathBuf, String> {
+    let python = root().join("target/strangers/python/bin/python");
+    if python.exists() {
+        Ok(python)
+    } else {
+        Err("the Python clients are not installed: .ci/strangers target/strangers".to_owned())
+    }
+}
+
+/// A loopback address of this test's own: Azure's SDKs have port 8883 wired in, so tests side by side
+/// differ by address.
+fn address(test: u8) -> String {
+    let process = std::process::id();
+    format!("127.{}.{}.{test}", 1 + (process >> 8) % 250, process % 250)
+}
+
+/// A hub on the ports that the SDKs expect, or why there can be none.
+fn hub(folder: &Folder, test: u8) -> Result<(Process, Value), String> {
+    let address = address(test);
+    for port in [8883, 443] {
+        std::net::TcpListener::bind((address.as_str(), port))
+            .map_err(|error| format!("port {port} on {address} is not to be had: {error}"))?;
+    }
+    let (state, template) = (folder.join("state"), template(folder, 25.0));
+    let words = ["hub", "--json", "--listen", &address, "--amqps", "0", "--state"].map(str::to_owned);
+    let rest = [state.display().to_string(), "--template".to_owned(), template.display().to_string()];
+    let mut hub = Process::start(&[&words[..], &rest[..]].concat(), &[]);
+    let ready = hub.event("ready");
+    Ok((hub, ready))
+}
+
+fn run(script: &str, arguments: &[&str], test: u8) {
+    let folder = Folder::new(&format!("stranger-{test}"));
+    let prepared = python().and_then(|python| Ok((python, hub(&folder, test)?)));
+    let (python, (_hub, ready)) = match prepared {
+        Ok(prepared) => prepared,
+        Err(reason) => return eprintln!("skipped: {script}: {reason}"),
+    };
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/strangers");
+    let done = Command::new(python)
+        .arg(scripts.join(script))
+        .args(arguments)
+        .env("READY", ready.to_string())
+        .env("ISOTHERM", ISOTHERM)
+        .env("ISOTHERM_STATE", folder.join("state"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .expect("python starts");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && out.trim_end().ends_with("ok"), "{script}:\n{out}\n{err}");
+}
+
+#[test]
+fn azure_iot_device_is_content_as_a_device() {
+    run("azure_device.py", &[], 11);
+}
+
+#[test]
+fn azure_iot_device_is_content_as_a_device_over_websockets() {
+    run("azure_device.py", &["websockets"], 12);
+}
+
+#[test]
+fn azure_iot_device_is_content_as_modules_behind_the_gateway() {
+    run("azure_module.py", &[], 13);
+}
+
+#[test]
+fn paho_is_content_and_what_must_be_refused_is() {
+    run("paho_device.py", &[], 14);
+}
