@@ -146,6 +146,23 @@ async fn what_is_sent_right_behind_connect_is_heard_after_it_and_acknowledged_in
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_ends_acknowledges_what_it_took_first() {
+    let site = Site::start().await;
+    let mut stream = inside(&site, "edge/sensor").await;
+    let mut bytes = Vec::new();
+    for packet_id in 1..=50 {
+        bytes.extend(publish(1, &format!("{EVENTS}%24.on=temperature"), packet_id, b"x"));
+    }
+    stream.write_all(&bytes).await.unwrap();
+    let taken =
+        async { while site.get("/isotherm/v1/status").await["counters"]["messages_received_total"] != 50 {} };
+    timeout(PATIENCE, taken).await.expect("all are taken");
+    site.host.stop.stop();
+    assert_eq!(rest(stream).await.len(), 50 * 4, "fifty PUBACKs, then the end");
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_levels_of_mqtt_and_other_first_packets_are_turned_away() {
     let site = Site::start().await;
     let mut body = Vec::new();

@@ -77,7 +77,11 @@ impl Site {
     }
 
     pub async fn with(options: Options) -> Self {
-        let host = Host::real().with_own_stop();
+        Self::on(Host::real(), options).await
+    }
+
+    pub async fn on(host: Host, options: Options) -> Self {
+        let host = host.with_own_stop();
         let hub = Hub::start(host.clone(), options).await.expect("the hub starts");
         let ready = hub.ready().clone();
         let ca = std::fs::read_to_string(&ready.ca).expect("ca.pem is there");
