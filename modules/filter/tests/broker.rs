@@ -156,6 +156,10 @@ impl Broker {
 
     /// Acknowledges alerts until `inputs` inputs are accepted and `alerts` alerts are there.
     async fn until(&mut self, inputs: &[u16], alerts: usize) -> Vec<Bytes> {
+        timeout(PATIENCE, self.collect(inputs, alerts)).await.expect("all of it comes")
+    }
+
+    async fn collect(&mut self, inputs: &[u16], alerts: usize) -> Vec<Bytes> {
         let (mut accepted, mut bodies) = (Vec::new(), Vec::new());
         while accepted.len() < inputs.len() || bodies.len() < alerts {
             let packet = match self.published.pop_front() {
