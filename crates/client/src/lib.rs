@@ -237,9 +237,9 @@ impl Client {
         messages: Vec<Message>,
         bookmark: Option<&[u8]>,
     ) -> Result<(), SendError> {
-        for message in &messages {
-            self.put(output, message)?;
-        }
+        let taken = messages.iter().try_for_each(|message| self.put(output, message));
+        self.shared.outbox.disk_first();
+        taken?;
         if let Some(bookmark) = bookmark {
             self.shared.outbox.set_bookmark(bookmark);
         }
@@ -248,14 +248,16 @@ impl Client {
         poll_fn(|cx| self.poll_taken(cx, next)).await
     }
 
-    /// Takes a message into the outbox without waiting for the disk. What is accepted after it is acknowledged to the
-    /// hub only once the message is safe: the quick way for a module that forwards.
+    /// Takes a message into the outbox without waiting for the disk. It is published at once, and what is accepted
+    /// after it is acknowledged to the hub only once it is safe: on disk, or acknowledged itself. The quick way for a
+    /// module that forwards: should the process die, the input comes again, and the message is made again.
     ///
     /// # Errors
     /// When the message is too large, or the outbox is full and told to refuse.
     pub fn post(&mut self, output: &str, message: &Message) -> Result<(), SendError> {
         self.put(output, message)?;
         self.shared.keeper.notify_one();
+        self.shared.lock().wake_link();
         Ok(())
     }
 
@@ -275,9 +277,6 @@ impl Client {
             if before == 0 || before / TELL_DROPPED_EVERY != dropped / TELL_DROPPED_EVERY {
                 warn!(dropped, "the outbox is full; the oldest messages give way");
             }
-        }
-        if !self.shared.outbox.is_waiting() {
-            state.wake_link(); // nothing has to be synced first
         }
         Ok(())
     }
@@ -303,6 +302,7 @@ impl Client {
         let stopped = self.poll_stopped(cx);
         let mut state = self.shared.lock();
         if self.shared.outbox.taken() >= below {
+            state.wake_link(); // without a disk nobody else tells it
             return Poll::Ready(Ok(()));
         }
         if stopped && state.disk_fails {
@@ -380,15 +380,17 @@ impl Client {
         self.shared.lock().stats
     }
 
-    /// Waits until the outbox is empty, no longer than `limit`; says whether it is.
+    /// Waits until the hub has all that was sent, and has been told all that was accepted and answered; no longer than
+    /// `limit`. Says whether it has. Takes no events meanwhile; after [`Event::Stop`] no more inputs are taken in.
     pub async fn flush(&mut self, limit: Duration) -> bool {
-        let empty = poll_fn(|cx| {
+        self.shared.lock().stopping = self.stopping;
+        let quiet = poll_fn(|cx| {
             let mut state = self.shared.lock();
             state.listen(cx.waker());
             state.watched = true;
-            if self.shared.outbox.held() == 0 { Poll::Ready(()) } else { Poll::Pending }
+            if self.shared.outbox.held() == 0 && state.is_quiet() { Poll::Ready(()) } else { Poll::Pending }
         });
-        timeout(limit, empty).await.is_ok()
+        timeout(limit, quiet).await.is_ok()
     }
 }
 

@@ -1,6 +1,12 @@
 //! What was promised and not yet delivered: messages in a journal, and the bookmark beside them.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use isotherm_host::{Disk, Host, MemoryDisk};
@@ -23,6 +29,8 @@ pub(crate) struct Outbox {
     journal: Journal,
     when_full: WhenFull,
     custody: Custody,
+    /// All below may not be published before it is on disk.
+    disk_first: Arc<AtomicU64>,
     /// Whether a commit may take long.
     durable: bool,
 }
@@ -43,7 +51,13 @@ impl Outbox {
         if found.records > 0 {
             info!(messages = found.records, "the outbox still holds messages for the hub");
         }
-        Ok(Self { journal, when_full: options.when_full, custody: options.custody, durable })
+        Ok(Self {
+            journal,
+            when_full: options.when_full,
+            custody: options.custody,
+            disk_first: Arc::default(),
+            durable,
+        })
     }
 
     /// Takes a message in; says how many older ones gave way, if that is the policy.
@@ -99,13 +113,17 @@ impl Outbox {
         }
     }
 
-    /// All below may be published. What is not on disk is not, for after a crash another message might take its
-    /// place; unless the disk fails and the hub is the safer place.
+    /// What was put so far may be published only once it is on disk: after a crash, whoever made it might make
+    /// another message under the same number.
+    pub(crate) fn disk_first(&self) {
+        self.disk_first.store(self.journal.next(), Ordering::Release);
+    }
+
+    /// All below may be published; with a failing disk everything, for then the hub is the safer place.
     pub(crate) fn publishable(&self, disk_fails: bool) -> Offset {
-        match self.custody {
-            Custody::Disk if !disk_fails => self.journal.durable(),
-            _ => self.journal.next(),
-        }
+        let durable = self.journal.durable();
+        let waits = self.custody == Custody::Disk && durable < self.disk_first.load(Ordering::Acquire);
+        if waits && !disk_fails { durable } else { self.journal.next() }
     }
 
     /// Some messages from `from` on, as they were put.

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::{Delivery, Event, Stats, outbox::Outbox, twin::Mirror};
 
 /// At this many events that nobody has taken, reading from the hub stops.
-const EVENTS_MAX: usize = 256;
+const EVENTS_MAX: usize = 512;
 /// Answers to methods that wait for the hub; the oldest gives way.
 const RESPONSES_MAX: usize = 256;
 /// Tidings of the connection itself that nobody has taken; only the last ones are of interest.
@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) epoch: u64,
     pub(crate) connected: bool,
     pub(crate) closing: bool,
+    /// The user takes no more inputs: they are for the next process.
+    pub(crate) stopping: bool,
     /// The last commit failed, so nothing can be promised for the moment.
     pub(crate) disk_fails: bool,
     pub(crate) mirror: Mirror,
@@ -111,8 +113,27 @@ impl State {
         Some(event)
     }
 
+    /// Takes a message in from the hub, unless whoever would take it ends: then it stays with the hub.
+    pub(crate) fn push_input(&mut self, event: Event) {
+        if !self.stopping {
+            self.push(event);
+        }
+    }
+
     pub(crate) fn is_clogged(&self) -> bool {
-        self.events.len() >= EVENTS_MAX
+        self.events.len() >= EVENTS_MAX && !self.stopping
+    }
+
+    /// Whether the hub has been told all it is to be told, the outbox aside.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.accepted.is_empty() && self.acknowledge.is_empty() && self.responses.is_empty()
+    }
+
+    /// The connection has told the hub something that the user may wait for.
+    pub(crate) fn told(&mut self) {
+        if std::mem::take(&mut self.watched) {
+            self.wake_user();
+        }
     }
 
     /// Accepted, but told to the hub only once all of the outbox below `next` is kept.
@@ -130,9 +151,7 @@ impl State {
     /// All of the outbox below `kept` is in safe hands.
     pub(crate) fn outbox_moved(&mut self, kept: Offset) {
         self.settle(kept);
-        if std::mem::take(&mut self.watched) {
-            self.wake_user();
-        }
+        self.told();
     }
 
     fn settle(&mut self, kept: Offset) {

@@ -427,3 +427,58 @@ async fn while_the_disk_is_full_messages_go_from_memory_and_send_returns_when_th
     send(&mut client, "2").await;
     assert_eq!(peer.body().await, "2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_posted_goes_out_before_it_is_on_disk_and_what_is_sent_does_not() {
+    let mut site = Site::new();
+    let mut client = site.client().await;
+    let mut peer = site.accept(twin(1)).await;
+    peer.deliver(INPUT, "31", Qos::AtLeastOnce, 1).await;
+    let delivery = loop {
+        if let Event::Input { delivery, .. } = next(&mut client).await {
+            break delivery;
+        }
+    };
+    site.disk.limit(Some(0)); // nothing gets to disk from here on
+    client.post("alert", &Message::new("posted")).unwrap();
+    client.accept(delivery);
+    let (message, packet_id) = timeout(Duration::from_millis(10), peer.message()).await.expect("at once");
+    assert_eq!(&message.body[..], b"posted");
+    assert_eq!(peer.within(Duration::from_millis(10)).await, None, "neither on disk nor with the hub");
+    peer.say(ServerCommand::Acknowledge { packet_id }).await;
+    assert_eq!(peer.within(MOMENT).await, Some(ServerEvent::Acknowledged { token: 1 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_stop_a_flush_says_all_there_is_to_say_and_takes_nothing_more_in() {
+    let mut site = Site::new();
+    let mut client = site.client().await;
+    let mut peer = site.accept(twin(1)).await;
+    peer.deliver(INPUT, "1", Qos::AtLeastOnce, 1).await;
+    let delivery = loop {
+        if let Event::Input { delivery, .. } = next(&mut client).await {
+            break delivery;
+        }
+    };
+    site.host.stop.stop();
+    while !matches!(next(&mut client).await, Event::Stop) {}
+    client.post("alert", &Message::new("last")).unwrap();
+    client.accept(delivery);
+    let flooding = async {
+        for token in 2..900 {
+            peer.deliver(INPUT, &"x".repeat(500), Qos::AtLeastOnce, token).await;
+        }
+        assert_eq!(peer.body().await, "last");
+        peer
+    };
+    let (flushed, mut peer) = tokio::join!(client.flush(LONG), flooding);
+    assert!(flushed);
+    drop(client);
+    let mut acknowledged = Vec::new();
+    while let Some(event) = peer.event().await {
+        acknowledged.push(event);
+    }
+    acknowledged.extend(std::mem::take(&mut peer.aside));
+    let first = ServerEvent::Acknowledged { token: 1 };
+    assert!(acknowledged.contains(&first) && !acknowledged.contains(&ServerEvent::Acknowledged { token: 2 }));
+}

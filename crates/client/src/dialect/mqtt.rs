@@ -131,10 +131,10 @@ impl<'a> Link<'a> {
         let delivery = Delivery { epoch: state.epoch, packet_id };
         match read {
             Ok(Incoming::Input { name, message }) => {
-                return state.push(Event::Input { name, message, delivery });
+                return state.push_input(Event::Input { name, message, delivery });
             }
             Ok(Incoming::CloudToDevice { message }) => {
-                return state.push(Event::CloudToDevice { message, delivery });
+                return state.push_input(Event::CloudToDevice { message, delivery });
             }
             Ok(Incoming::Method { name, rid }) => called(&mut state, now, name, rid, &payload),
             Ok(Incoming::TwinResult { status, rid }) => {
@@ -180,7 +180,9 @@ impl<'a> Link<'a> {
     /// The hub has what was published with `token`; true if the outbox could forget something over it.
     fn acknowledged(&mut self, token: u64) -> bool {
         if token & RESPONSE != 0 {
-            self.shared.lock().responses.retain(|response| response.id | RESPONSE != token);
+            let mut state = self.shared.lock();
+            state.responses.retain(|response| response.id | RESPONSE != token);
+            state.told();
             return false;
         }
         if let Ok(index) = self.in_flight.binary_search_by_key(&token, |(offset, _)| *offset)
@@ -226,6 +228,7 @@ impl<'a> Link<'a> {
         for packet_id in state.acknowledge.drain(..) {
             session.handle_command(now, ClientCommand::Acknowledge { packet_id });
         }
+        state.told();
         for response in state.responses.iter_mut().filter(|response| !response.sent) {
             if session.window() == 0 {
                 break;
