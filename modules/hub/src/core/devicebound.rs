@@ -1,14 +1,13 @@
-//! Cloud-to-device messages: a short durable queue for each device, locks, feedback.
+//! Cloud-to-device messages: a short durable queue for each device, locks.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use isotherm_iothub::time::dotnet;
 use isotherm_iothub::{C2D_BYTES_MAX, C2D_QUEUE_MAX, Feed, Identity, Message, SystemProperty};
 use jiff::{SignedDuration, Timestamp};
 
+use super::mail::{Fate, Item, key};
 use super::timers::Timer;
 use super::{ApiError, Core, Counter, ErrorCode, Now, Outcome, Outgoing, SessionId};
 use crate::store::{StoreError, Table, Ticket};
@@ -17,33 +16,6 @@ use crate::store::{StoreError, Table, Ticket};
 const TTL_MAX: SignedDuration = SignedDuration::from_hours(48);
 /// Marks the number of a delivery as one of these.
 const MAIL: u64 = 1 << 63;
-
-/// What became of a cloud-to-device message whose sender wanted to know.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Feedback {
-    /// The message's id.
-    pub original_message_id: String,
-    /// `Success`, `Expired`, `DeliveryCountExceeded`, `Rejected` or `Purged`.
-    pub status_code: String,
-    /// The same as a sentence.
-    pub description: String,
-    /// Which device.
-    pub device_id: String,
-    /// Which of its lives.
-    pub device_generation_id: String,
-    /// When that was, as .NET writes it.
-    pub enqueued_time_utc: String,
-}
-
-/// Feedback handed to the service, locked until it is settled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeedbackBatch {
-    /// What [`Core::settle_feedback`] wants back.
-    pub lock_token: String,
-    /// The records.
-    pub records: Vec<Feedback>,
-}
 
 /// A cloud-to-device message fetched without a session (HTTP), locked until it is settled.
 #[derive(Debug, Clone)]
@@ -138,119 +110,11 @@ impl Core {
         self.settle_mail(place, number, outcome, now);
         Ok(())
     }
-
-    /// Fetches feedback, if there is any, and locks it for a minute.
-    pub fn receive_feedback(&mut self, now: Now) -> Option<FeedbackBatch> {
-        let shelf = &mut self.feedback;
-        if shelf.locked.is_some() || shelf.records.is_empty() {
-            return None;
-        }
-        let records: Vec<Feedback> = shelf.records.iter().map(|(_, record)| record.clone()).collect();
-        let last = shelf.records.back().map_or(0, |(number, _)| *number);
-        shelf.locked = Some(last);
-        let at = now.instant + self.options.limits.lock_timeout;
-        shelf.due = Some(at);
-        self.timers.set(at, Timer::Feedback);
-        Some(FeedbackBatch { lock_token: format!("{last:016x}"), records })
-    }
-
-    /// Completes a batch of feedback, or gives it back.
-    ///
-    /// # Errors
-    /// 412002: the lock is lost.
-    pub fn settle_feedback(&mut self, lock_token: &str, complete: bool) -> Result<(), ApiError> {
-        let shelf = &mut self.feedback;
-        let locked = shelf.locked.filter(|last| format!("{last:016x}") == lock_token);
-        let Some(last) = locked else {
-            return Err(ApiError::new(ErrorCode::DeviceMessageLockLost, "the lock on the feedback is lost"));
-        };
-        shelf.locked = None;
-        while complete && shelf.records.front().is_some_and(|(number, _)| *number <= last) {
-            if let Some((number, _)) = shelf.records.pop_front() {
-                self.store.delete(Table::Feedback, &format!("{number:016x}"));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The number of a cloud-to-device message, if the delivery is one.
 pub(super) fn mail_of(delivery: u64) -> Option<u64> {
     (delivery & MAIL != 0).then_some(delivery & !MAIL)
-}
-
-/// A device's queue.
-#[derive(Default)]
-pub(super) struct Mail {
-    items: VecDeque<Item>,
-    next: u64,
-}
-
-struct Item {
-    number: u64,
-    message: Arc<Message>,
-    enqueued: Timestamp,
-    expires: Timestamp,
-    tried: u32,
-    /// Until when somebody has it, and in which session if in one.
-    held: Option<(Instant, Option<SessionId>)>,
-}
-
-/// How a message ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Success,
-    Rejected,
-    Expired,
-    DeliveryCountExceeded,
-    Purged,
-}
-
-impl Mail {
-    pub(super) fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    fn item(&self, number: u64) -> Option<&Item> {
-        self.items.iter().find(|item| item.number == number)
-    }
-
-    fn item_mut(&mut self, number: u64) -> Option<&mut Item> {
-        self.items.iter_mut().find(|item| item.number == number)
-    }
-}
-
-impl Item {
-    fn write(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.extend_from_slice(&self.tried.to_le_bytes());
-        bytes.extend_from_slice(&self.enqueued.as_microsecond().to_le_bytes());
-        bytes.extend_from_slice(&self.expires.as_microsecond().to_le_bytes());
-        self.message.encode(&mut bytes);
-        bytes
-    }
-
-    fn read(number: u64, mut bytes: Bytes) -> Option<Self> {
-        let tried = bytes.try_get_u32_le().ok()?;
-        let enqueued = Timestamp::from_microsecond(bytes.try_get_i64_le().ok()?).ok()?;
-        let expires = Timestamp::from_microsecond(bytes.try_get_i64_le().ok()?).ok()?;
-        let message = Arc::new(Message::decode(bytes).ok()?);
-        Some(Self { number, message, enqueued, expires, tried, held: None })
-    }
-}
-
-fn key(device: &Identity, number: u64) -> String {
-    format!("{device}/{number:016x}")
-}
-
-/// Feedback that waits for the service.
-#[derive(Default)]
-pub(super) struct Shelf {
-    records: VecDeque<(u64, Feedback)>,
-    next: u64,
-    /// The number of the last one that the service has in hand.
-    locked: Option<u64>,
-    due: Option<Instant>,
 }
 
 impl Core {
@@ -270,14 +134,7 @@ impl Core {
                 mail.items.push_back(item);
             }
         }
-        for (key, value) in self.store.load(Table::Feedback)? {
-            let record = serde_json::from_slice(&value).ok();
-            if let (Ok(number), Some(record)) = (u64::from_str_radix(&key, 16), record) {
-                self.feedback.next = self.feedback.next.max(number + 1);
-                self.feedback.records.push_back((number, record));
-            }
-        }
-        Ok(())
+        self.recall_feedback()
     }
 
     fn expiry_of(&self, message: &Message, now: Now) -> Result<Timestamp, ApiError> {
@@ -418,43 +275,6 @@ impl Core {
         };
         if wanted {
             self.tell_sender(place, &item, fate, now);
-        }
-    }
-
-    fn tell_sender(&mut self, place: usize, item: &Item, fate: Fate, now: Now) {
-        let (status, description) = match fate {
-            Fate::Success => ("Success", "Success"),
-            Fate::Rejected => ("Rejected", "the device rejected it"),
-            Fate::Expired => ("Expired", "its time to live was over"),
-            Fate::DeliveryCountExceeded => ("DeliveryCountExceeded", "it was tried as often as it may be"),
-            Fate::Purged => ("Purged", "the queue was emptied"),
-        };
-        let person = &self.people[place];
-        let record = Feedback {
-            original_message_id: item.message.system.get(SystemProperty::MessageId).unwrap_or("").to_owned(),
-            status_code: status.to_owned(),
-            description: description.to_owned(),
-            device_id: person.who.device_id().to_owned(),
-            device_generation_id: person.record.generation.to_string(),
-            enqueued_time_utc: dotnet(now.wall),
-        };
-        let shelf = &mut self.feedback;
-        if shelf.records.len() >= self.options.limits.feedback_max
-            && let Some((number, _)) = shelf.records.pop_front()
-        {
-            self.counters.count(Counter::FeedbackDropped);
-            self.store.delete(Table::Feedback, &format!("{number:016x}"));
-        }
-        let number = shelf.next;
-        shelf.next += 1;
-        let kept = serde_json::to_vec(&record).expect("a record is JSON");
-        self.store.put(Table::Feedback, &format!("{number:016x}"), kept);
-        shelf.records.push_back((number, record));
-    }
-
-    pub(super) fn unlock_feedback(&mut self, now: Now) {
-        if self.feedback.due.is_some_and(|due| due <= now.instant) {
-            self.feedback.locked = None;
         }
     }
 

@@ -6,9 +6,9 @@ use std::ops::{Bound, Index, IndexMut};
 use isotherm_iothub::{Identity, Twin};
 use serde::{Deserialize, Serialize};
 
-use super::devicebound::Mail;
 use super::events::partition_of;
-use super::sessions::Feeds;
+use super::mail::Mail;
+use super::seats::Feeds;
 use super::{Core, SessionId};
 use crate::store::{Table, Ticket};
 

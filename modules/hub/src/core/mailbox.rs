@@ -1,0 +1,77 @@
+//! What is on its way to a session: posted calls and twin changes, and messages taken from its inputs' queues.
+
+use std::sync::Arc;
+
+use isotherm_iothub::Feed;
+
+use super::queues::delivery_of;
+use super::timers::Timer;
+use super::{Core, Counter, Now, Outgoing, SessionId};
+use crate::store::{Table, Ticket};
+
+impl Core {
+    /// Something for a session's client, once the ticket is durable.
+    pub(super) fn post(&mut self, session: SessionId, ticket: Ticket, outgoing: Outgoing, now: Now) {
+        let Some(live) = self.sessions.live_mut(session) else { return };
+        if live.mailbox.len() >= self.options.limits.mailbox_max {
+            return self.end(session, Outgoing::TooSlow, now);
+        }
+        live.mailbox.push_back((ticket, outgoing));
+        if ticket <= self.store.durable() {
+            live.wake();
+        } else {
+            self.store.on_durable(ticket, Arc::clone(&live.wake));
+        }
+    }
+
+    pub(super) fn wake_inputs(&mut self, place: usize) {
+        self.wake_for(place, Feed::Inputs);
+    }
+
+    pub(super) fn wake_for(&mut self, place: usize, feed: Feed) {
+        let session = self.people.at(place).and_then(|person| person.session);
+        if let Some(live) = session.and_then(|session| self.sessions.live_mut(session))
+            && live.feeds.of(feed).is_some()
+        {
+            live.wake();
+        }
+    }
+
+    /// The inputs take turns; within one, the smallest priority number comes first.
+    pub(super) fn take_input(&mut self, place: usize, qos: u8, now: Now) -> Option<Outgoing> {
+        let person = &mut self.people[place];
+        let inputs = person.endpoints.len();
+        for step in 0..inputs {
+            let turn = (person.turn + step) % inputs;
+            let endpoint = &self.queues.endpoints[person.endpoints[turn]];
+            for &index in &endpoint.queues {
+                let Some(queue) = self.queues.queues[index].as_mut() else { continue };
+                let Some(taken) = queue.take(now, &self.options.limits, &self.counters) else { continue };
+                if !std::mem::replace(&mut queue.timed, true) {
+                    self.timers.set(now.instant + self.options.limits.ack_timeout, Timer::Ack(index));
+                }
+                person.turn = (turn + 1) % inputs;
+                self.counters.count(Counter::MessagesSent);
+                self.counters.add(Counter::MessagesRedelivered, u64::from(taken.redelivered));
+                return Some(Outgoing::Input {
+                    delivery: delivery_of(index, taken.offset),
+                    input: Arc::clone(&endpoint.input),
+                    message: taken.message,
+                    qos,
+                    redelivered: taken.redelivered,
+                });
+            }
+        }
+        None
+    }
+
+    /// Subscriptions of a session that is not clean outlive it, and the hub.
+    pub(super) fn keep_feeds(&mut self, session: SessionId) {
+        let Some(live) = self.sessions.live(session).filter(|live| !live.clean) else { return };
+        let kept = &mut self.people[live.place].kept;
+        if *kept != Some(live.feeds) {
+            *kept = Some(live.feeds);
+            self.store.put(Table::Subscriptions, live.who.as_str(), live.feeds.written());
+        }
+    }
+}
