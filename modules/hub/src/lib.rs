@@ -11,6 +11,7 @@ mod certificates;
 mod committer;
 pub mod core;
 mod counters;
+mod deployment;
 mod dialect;
 mod listen;
 mod options;

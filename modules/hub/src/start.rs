@@ -8,14 +8,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use isotherm_host::tls::{ClientCertificates, ServerTls};
 use isotherm_host::{BoxListener, Disk, Host, WiringError};
-use isotherm_iothub::{Key, Template};
-use serde_json::json;
+use isotherm_iothub::Key;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::certificates::{self, Certificates};
 use crate::committer::Committer;
 use crate::core::{self, Core, Now};
+use crate::deployment;
 use crate::listen::{self, Door};
 use crate::options::{Options, Quotas, SyncWhen};
 use crate::place::Place;
@@ -28,8 +28,6 @@ use crate::workload::{self, Workload};
 const STORE_FOLDER: &str = "hub/store";
 /// Where keys and certificates are.
 const PKI_FOLDER: &str = "hub/pki";
-/// The deployment that was applied last.
-const TEMPLATE_FILE: &str = "hub/deployment.json";
 /// The authority to trust, for others to read.
 pub(crate) const CA_FILE: &str = "ca.pem";
 /// The workload API's socket.
@@ -56,7 +54,7 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
         .context("the hub's state cannot be recalled")?;
     let committer = Committer::start(&host, &store);
     let shared = Shared::new(host, store, core, tls, device_roots);
-    apply_template(&shared, options, &place).await?;
+    deployment::apply(&shared, options, &place).await?;
 
     let mqtts = open(&shared.host, options, "mqtts", options.mqtts).await?;
     let https = open(&shared.host, options, "https", options.https).await?;
@@ -175,29 +173,6 @@ fn core_options(options: &Options) -> anyhow::Result<core::Options> {
     }
     let other_names = options.names.clone();
     Ok(core::Options { policies, other_names, ..core::Options::new(&options.host_name, &options.device_id) })
-}
-
-/// Applies the deployment template, unless it is the one that was applied last: what twins were told since stays.
-async fn apply_template(shared: &Arc<Shared>, options: &Options, place: &Place) -> anyhow::Result<()> {
-    let Some(file) = &options.template else { return Ok(()) };
-    let wrong = |why: String| WiringError::new(file.display().to_string(), why);
-    let text = place.outside.read(file).map_err(|error| wrong(error.to_string()))?;
-    let text = String::from_utf8(text).map_err(|_| wrong("is no UTF-8 text".to_owned()))?;
-    let env = |name: &str| shared.host.env.get(name).map(str::to_owned);
-    let template = Template::parse(&text, &env)
-        .map_err(|problems| wrong(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
-    let content = json!({"modulesContent": template.content()});
-    let text = serde_json::to_vec(&content)?;
-    let kept = place.path(TEMPLATE_FILE);
-    if place.inside.read(&kept).is_ok_and(|applied| applied == text) {
-        return Ok(());
-    }
-    let now = shared.now();
-    let applied = shared.core().apply_configuration(&options.device_id, &content, now);
-    shared.durable(applied.map_err(|error| wrong(error.to_string()))?).await;
-    place.inside.write_atomic(&kept, &text).context("the applied template cannot be kept")?;
-    tracing::info!(template = %file.display(), "the deployment is applied");
-    Ok(())
 }
 
 async fn open(host: &Host, options: &Options, name: &str, port: u16) -> anyhow::Result<BoxListener> {
