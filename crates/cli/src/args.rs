@@ -26,6 +26,7 @@ Examples:
   isotherm watch upstream --from earliest --count 10
   isotherm hub --ephemeral --mqtts 0 --https 0 --json
   isotherm check deployment.template.json
+  isotherm render --platform arm64v8
 
 Exit status: 0 done; 1 it ran and the answer is no; 2 wrong usage; 69 nobody answers there; 78 wrong configuration.";
 
@@ -83,8 +84,10 @@ pub(crate) enum Verb {
     Send(SendArgs),
     /// See messages, twins, methods and connections as they pass.
     Watch(WatchArgs),
-    /// Check a deployment template without running anything.
+    /// Check a deployment template without running or writing anything.
     Check(CheckArgs),
+    /// Turn a deployment template into the manifest of a platform.
+    Render(RenderArgs),
     /// Print the completions of a shell.
     Completions {
         /// Which shell.
@@ -227,7 +230,8 @@ pub(crate) enum TwinVerb {
         /// Whose.
         identity: String,
         /// The desired properties to merge, as a JSON object; `-` reads it from standard input.
-        json: String,
+        #[arg(value_name = "JSON")]
+        desired: String,
         #[command(flatten)]
         hub: HubAddress,
     },
@@ -344,16 +348,32 @@ impl Kind {
 
 /// `isotherm check`.
 #[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  isotherm check\n  isotherm check site/deployment.template.json --platform arm64v8 --env site/.env\n\nExit status 1 if something is wrong with the template; each mistake is named by its JSON path."
+)]
 pub(crate) struct CheckArgs {
-    /// The template.
+    /// The template; modules/*/module.json are looked for beside it.
     #[arg(default_value = "deployment.template.json", value_name = "FILE")]
     pub(crate) template: PathBuf,
-    /// Which platform's images its placeholders mean.
-    #[arg(long, default_value = "amd64", value_parser = ["amd64", "arm64v8", "arm32v7"])]
-    pub(crate) platform: String,
-    /// Variables for its placeholders, besides those of the environment.
+    /// Which platform's images its placeholders mean [env: DEFAULT_PLATFORM] [default: amd64].
+    #[arg(long, value_parser = ["amd64", "arm64v8", "arm32v7"])]
+    pub(crate) platform: Option<String>,
+    /// Variables for its placeholders, under those of the environment [env: DOTENV_FILE] [default: .env].
     #[arg(long, value_name = "FILE")]
     pub(crate) env: Option<PathBuf>,
+}
+
+/// `isotherm render`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  isotherm render\n  isotherm render --platform arm64v8 --out build\n\nWrites config/deployment.<platform>.json, or config/deployment.json for a template without $schema-template, as\niotedgedev does. It holds what .env holds, so only its owner may read it. Exit status 1 if the template is wrong:\nthen nothing is written."
+)]
+pub(crate) struct RenderArgs {
+    #[command(flatten)]
+    pub(crate) check: CheckArgs,
+    /// Where the manifest goes [env: CONFIG_OUTPUT_DIR] [default: config].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// `1500ms`, `2s`, `5m`, `1h`.
@@ -425,6 +445,16 @@ mod tests {
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         for wrong in ["", "5", "s", "-1s", "infs", "5 parsecs"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_manners_are_understood_behind_every_verb() {
+        for words in
+            ["twin patch filter {} --json", "method sensor ping --json", "watch upstream --json", "up --json"]
+        {
+            let cli = Cli::try_parse_from(["isotherm"].into_iter().chain(words.split(' ')));
+            assert!(cli.is_ok_and(|cli| cli.manners.json), "{words}");
         }
     }
 

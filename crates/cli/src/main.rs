@@ -7,6 +7,7 @@ mod decode;
 mod hub;
 mod method;
 mod output;
+mod render;
 mod run;
 mod send;
 mod service;
@@ -51,6 +52,7 @@ async fn act(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
         Some(Verb::Send(args)) => send::send(context, args).await,
         Some(Verb::Watch(args)) => watch::watch(context, args).await,
         Some(Verb::Check(args)) => check::check(context, &args),
+        Some(Verb::Render(args)) => render::render(context, &args).await,
         Some(Verb::Completions { .. }) => Ok(()),
     }
 }

@@ -19,9 +19,9 @@ pub(crate) async fn twin(context: &Context, verb: TwinVerb) -> Result<(), Failur
             let twin = service.json(Request::get(&service.path("/twins", &identity)?)).await?;
             show(context, &twin)
         }
-        TwinVerb::Patch { identity, json, hub } => {
+        TwinVerb::Patch { identity, desired, hub } => {
             let service = Service::find(context, &hub)?;
-            let desired = object(&json)?;
+            let desired = object(&desired)?;
             let path = service.path("/twins", &identity)?;
             let body = json!({"properties": {"desired": desired}});
             let twin = service.json(Request::patch(&path, body)).await?;
