@@ -207,4 +207,18 @@ mod tests {
         store.commit_round();
         assert!(store.durable() >= ticket, "whoever waits for it is not left waiting");
     }
+
+    #[test]
+    fn a_queue_whose_name_is_too_long_to_be_kept_is_refused() {
+        let (store, _) =
+            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
+        let named = |length| crate::store::QueueName {
+            owner: "d/m".to_owned(),
+            input: "i".repeat(length),
+            priority: 0,
+        };
+        let refused = store.queue(&named(4_096)).unwrap_err();
+        assert!(refused.reason.contains("too long"), "{refused}");
+        assert!(store.queue(&named(4_000)).is_ok());
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use isotherm_host::Disk;
-use isotherm_journal::{Journal, Recovery};
+use isotherm_journal::{Journal, NOTE_BYTES_MAX, Recovery};
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Full, Recovered, Settings, Store, StoreError, Ticket};
@@ -208,11 +208,17 @@ impl Store {
         {
             return Ok(QueueHandle { journal: slot.journal.clone(), index });
         }
+        let note = serde_json::to_vec(name).expect("a name is JSON");
+        if note.len() > NOTE_BYTES_MAX {
+            let reason =
+                format!("the name of input {:.40}… is too long: at most about 3,500 bytes", name.input);
+            return Err(StoreError::new(&shared.dir, reason));
+        }
         let number = state.journals.next_dir;
         state.journals.next_dir += 1;
         let dir = shared.dir.join("queues").join(format!("{number:06}"));
         let (journal, _) = open(&shared.disk, &dir, &shared.settings, 0)?;
-        journal.set_note(&serde_json::to_vec(name).expect("a name is JSON"));
+        journal.set_note(&note);
         let index = state.journals.add(journal.clone(), dir, Some(0));
         state.journals.names.insert(name.clone(), index);
         state.journals.mark_lazy(index);

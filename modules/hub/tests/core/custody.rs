@@ -284,3 +284,20 @@ fn what_comes_while_a_backlog_is_drained_waits_behind_it() {
     let expected: Vec<String> = (0..20).map(|it| it.to_string()).collect();
     assert_eq!(received, expected);
 }
+
+#[test]
+fn a_real_disk_keeps_what_a_disk_in_memory_keeps() {
+    let folder = "a_real_disk";
+    let _ = std::fs::remove_dir_all(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder));
+    let edge = identity("edge");
+    for number in 0..3 {
+        let (mut core, store, now) = Site::on_real_disk(folder);
+        core.publish_as(&edge, message(&number.to_string()), now).unwrap();
+        core.reported(&edge, &json!({"number": number}), now).unwrap();
+        assert!(matches!(store.commit_round(), Round::Committed(_)));
+    }
+    let (core, _, _) = Site::on_real_disk(folder);
+    let events = core.events(isotherm_hub::core::Core::partition_of("edge"), 0, 10).unwrap();
+    assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(core.twin_get(&edge).unwrap()["reported"]["number"], 2);
+}

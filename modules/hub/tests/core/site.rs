@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use isotherm_host::{Chance, Disk, MemoryDisk};
+use isotherm_host::{Chance, Disk, MemoryDisk, RealDisk};
 use isotherm_hub::core::{Attached, Core, Counter, Limits, Now, Options, Outcome, Outgoing, SessionId, Wake};
 use isotherm_hub::store::{Round, Settings, Store, Ticket};
 use isotherm_iothub::{Feed, Identity, Message, SystemProperty};
@@ -33,6 +33,16 @@ impl Site {
         let wall = "2026-01-02T03:04:05Z".parse().unwrap();
         let now = Now { instant: the_beginning(), wall };
         Self::on(MemoryDisk::new(), settings, limits, now)
+    }
+
+    /// The same on a real disk, in a folder of its own.
+    pub(crate) fn on_real_disk(folder: &str) -> (Core, Store, Now) {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+        let wall = "2026-01-02T03:04:05Z".parse().unwrap();
+        let now = Now { instant: the_beginning(), wall };
+        let (store, _) = Store::open(Arc::new(RealDisk), &dir, Settings::default()).unwrap();
+        let core = Core::open(Options::new(HOST, "edge"), store.clone(), Chance::seeded(7), now).unwrap();
+        (core, store, now)
     }
 
     fn on(disk: MemoryDisk, settings: Settings, limits: Limits, now: Now) -> Self {
