@@ -154,3 +154,45 @@ impl Outbox {
         self.durable
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use isotherm_iothub::{Identity, Key};
+
+    use super::*;
+    use crate::Credentials;
+
+    fn outbox(custody: Custody) -> Outbox {
+        let host = Host::real().with_disk(Arc::new(MemoryDisk::new()));
+        let credentials = Credentials::Key(Key::from_bytes(&[7; 32]));
+        let options = Options::new(Identity::device("d").unwrap(), "hub", credentials);
+        Outbox::open(&host, &Options { custody, ..options }).unwrap()
+    }
+
+    #[test]
+    fn what_is_sent_waits_for_the_disk_and_what_is_posted_after_it_waits_too() {
+        let outbox = outbox(Custody::Disk);
+        outbox.put(&Message::new("sent")).unwrap();
+        outbox.disk_first();
+        assert_eq!((outbox.publishable(false), outbox.taken()), (0, 0));
+        outbox.put(&Message::new("posted")).unwrap();
+        assert_eq!(outbox.publishable(false), 0, "in order");
+        assert_eq!(outbox.publishable(true), 2, "while the disk fails, the hub is the safer place");
+        outbox.commit().unwrap();
+        outbox.put(&Message::new("posted")).unwrap();
+        assert_eq!((outbox.publishable(false), outbox.kept()), (3, 2));
+        outbox.delivered(3);
+        assert_eq!(outbox.kept(), 3, "the hub has it, so it is in safe hands");
+    }
+
+    #[test]
+    fn hand_to_hand_nothing_waits_for_a_disk_and_nothing_is_kept_before_the_hub_has_it() {
+        let outbox = outbox(Custody::HandToHand);
+        outbox.put(&Message::new("sent")).unwrap();
+        outbox.disk_first();
+        assert_eq!((outbox.publishable(false), outbox.taken(), outbox.kept()), (1, 1, 0));
+        assert!(!outbox.is_dirty() && !outbox.is_waiting());
+        outbox.delivered(1);
+        assert_eq!(outbox.kept(), 1);
+    }
+}

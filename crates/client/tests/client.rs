@@ -429,7 +429,7 @@ async fn while_the_disk_is_full_messages_go_from_memory_and_send_returns_when_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_posted_goes_out_before_it_is_on_disk_and_what_is_sent_does_not() {
+async fn what_is_posted_goes_out_before_it_is_on_disk() {
     let mut site = Site::new();
     let mut client = site.client().await;
     let mut peer = site.accept(twin(1)).await;
