@@ -2,6 +2,7 @@
 //! it, and the state folder keeps it so that other verbs find the hub.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use isotherm_iothub::ConnectionString;
@@ -108,8 +109,11 @@ pub(crate) fn describe(shared: &Shared, options: &Options, folder: &Path, ports:
 
 /// The name by which modules dial: one that leads here and that the certificate carries.
 fn dial_name(shared: &Shared, options: &Options) -> String {
-    if options.listen.is_loopback() {
+    if options.listen == Ipv4Addr::LOCALHOST || options.listen == Ipv6Addr::LOCALHOST {
         return "localhost".to_owned();
+    }
+    if options.listen.is_loopback() {
+        return options.listen.to_string(); // one of the others in 127.0.0.0/8, which no name leads to
     }
     let named = options.names.first().cloned().or_else(|| start::machine(&*shared.host.disk));
     named.unwrap_or_else(|| options.listen.to_string())

@@ -1,16 +1,18 @@
 """Python azure-iot-device as modules behind GatewayHostName: outputs, inputs by route, twin, methods."""
 
 import json
+import os
 import queue
 
 from azure.iot.device import IoTHubModuleClient, Message, MethodResponse
 
-from hub import ca_text, isotherm, ready, rest
+from hub import isotherm, ready, rest
 
 def module(name):
-    client = IoTHubModuleClient.create_from_connection_string(
-        ready["modules"][name], server_verification_cert=ca_text()
-    )
+    """As a developer's machine starts a module: by these two variables."""
+    os.environ["EdgeHubConnectionString"] = ready["modules"][name]
+    os.environ["EdgeModuleCACertificateFile"] = ready["ca"]
+    client = IoTHubModuleClient.create_from_edge_environment()
     client.connect()
     return client
 
@@ -60,7 +62,6 @@ assert (status, result) == (200, {"status": 200, "payload": {"pong": 1}}), (stat
 result = sensor.invoke_method({"methodName": "ping", "payload": {"from": "sensor"}}, device, "filter")
 assert result["status"] == 200 and result["payload"] == {"pong": {"from": "sensor"}}, result
 
-# a second connection takes over; the first is put out
 sensor.shutdown()
 filter_.shutdown()
 print("ok")
