@@ -172,7 +172,8 @@ async fn on_a_full_disk_senders_wait_and_go_on_when_there_is_room() {
     for _ in 0..20 {
         let _ = tokio::time::timeout(std::time::Duration::from_millis(1), sensor.events.poll()).await;
         let status = site.get("/isotherm/v1/status").await;
-        assert_eq!(status["counters"]["messages_received_total"], json!(1), "the others wait outside");
+        let taken = status["counters"]["messages_received_total"].as_u64().unwrap();
+        assert!(taken <= 1, "the others wait outside, and perhaps the first");
     }
     gate.open();
     assert_eq!([sensor.puback().await, sensor.puback().await, sensor.puback().await], [1, 2, 3]);

@@ -166,3 +166,20 @@ async fn a_watcher_sees_what_reached_upstream() {
     assert_eq!(lines[1]["bodyBase64"], "Y29sZA==");
     site.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_was_turned_off_is_silent_and_goes_on_where_it_was_left() {
+    let site = Site::start().await;
+    let mut filter = site.stranger("edge/filter").await;
+    filter.subscribe(INPUTS, QoS::AtLeastOnce).await;
+    let mut sensor = site.stranger("edge/sensor").await;
+    sensor.send(OUTPUT, "1").await;
+    assert_eq!(&filter.publish().await.payload[..], b"1");
+    filter.client.unsubscribe(INPUTS).await.unwrap();
+    filter.expect(|packet| matches!(packet, rumqttc::Packet::UnsubAck(_)).then_some(())).await;
+    sensor.send(OUTPUT, "2").await;
+    assert_eq!(site.get("/isotherm/v1/status").await["queued"], json!(1), "it waits");
+    filter.subscribe(INPUTS, QoS::AtLeastOnce).await;
+    assert_eq!(&filter.publish().await.payload[..], b"2");
+    site.stop().await;
+}
