@@ -16,6 +16,11 @@ impl Transmit {
         &mut self.0
     }
 
+    /// How many bytes wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.len()
+    }
+
     /// Moves everything to the end of `into`: by a copy as long as it fits into memory that is there already, by
     /// handing over the buffer where the copy would have had to ask for more.
     pub(crate) fn give(&mut self, into: &mut BytesMut) {
