@@ -55,18 +55,24 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Says it on standard error and turns it into the exit status of the sysexits convention.
+    /// What is wrong, and what would be right.
+    pub(crate) fn sentence(&self) -> &str {
+        let (Failure::No(what) | Failure::Usage(what) | Failure::Nobody(what) | Failure::Configuration(what)) =
+            self;
+        what
+    }
+
+    /// Says it on standard error and turns it into an exit status; 69 and 78 are those of sysexits.
     pub(crate) fn report(&self) -> ExitCode {
-        let (code, sentence) = match self {
-            Failure::No(sentence) => (1, sentence),
-            Failure::Usage(sentence) => (2, sentence),
-            Failure::Nobody(sentence) => (69, sentence),
-            Failure::Configuration(sentence) => (78, sentence),
-        };
-        if !sentence.is_empty() {
-            eprintln!("isotherm: {sentence}");
+        if !self.sentence().is_empty() {
+            eprintln!("isotherm: {}", self.sentence());
         }
-        ExitCode::from(code)
+        ExitCode::from(match self {
+            Failure::No(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Nobody(_) => 69,
+            Failure::Configuration(_) => 78,
+        })
     }
 }
 

@@ -39,7 +39,8 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Result<(), Failure> {
     let site = Site::start(context, &args).await?;
     context.stop_on_signals(&context.host.stop)?;
     let lines = site.service.lines(Request::get(&watch_path(&KINDS, "latest", None))).await?;
-    let mut run = Run { context, site, lines, picture: Picture::default(), started, note: String::new() };
+    let mut run =
+        Run { context, site, lines, picture: Picture::default(), started, aim: None, note: String::new() };
     run.say_ready()?;
     run.look_at_twins().await?;
     run.site.start_modules();
@@ -55,6 +56,8 @@ struct Run<'a> {
     lines: isotherm_host::http::Lines,
     picture: Picture,
     started: Instant,
+    /// Where ↑ and ↓ have moved the threshold, until the filter says that it is there.
+    aim: Option<f64>,
     note: String,
 }
 
@@ -152,9 +155,13 @@ impl Run<'_> {
 
     /// A change of the twin like any other: through the service API, and back by way of the filter's report.
     async fn move_threshold(&mut self, by: f64) {
-        let Some(threshold) = self.picture.threshold else { return };
+        if self.aim == self.picture.threshold {
+            self.aim = None; // it has arrived, so what others patch since then counts again
+        }
+        let Some(threshold) = self.aim.or(self.picture.threshold) else { return };
+        self.aim = Some(threshold + by);
         let patched = self.site.patch_threshold(threshold + by).await;
-        self.note = patched.err().map(|failure| format!(" {failure:?}")).unwrap_or_default();
+        self.note = patched.err().map(|failure| format!(" {}", failure.sentence())).unwrap_or_default();
     }
 
     /// Stops sensor, filter and hub in the order of the flow, so that what is under way arrives.

@@ -125,3 +125,49 @@ fn a_forbidden_arrow_would_be_seen() {
     assert!(house.allows("a", "c") && house.allows("c", "d"));
     assert!(!house.allows("d", "c") && !house.allows("a", "b") && !house.allows("c", "a"));
 }
+
+/// The quoted words of all sources (tests apart) that look like a variable of ours.
+fn variables_in_the_code() -> BTreeSet<String> {
+    let ours = ["SENSOR_", "HUB_", "OUTBOX", "BROKER_", "LOG_", "ISOTHERM_", "IOTEDGE_", "X509_", "METRICS_"];
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root().join("crates"), root().join("modules")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of ours").flatten() {
+            let path = entry.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() && !["tests", "fuzz", "target"].contains(&name) {
+                folders.push(path);
+            } else if name.ends_with(".rs") && name != "tests.rs" {
+                let text = std::fs::read_to_string(&path).expect("a source is text");
+                let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+                found.extend(code.split('"').map(str::to_owned));
+            }
+        }
+    }
+    let is_name = |word: &str| {
+        word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit())
+    };
+    found.retain(|word| {
+        let named = ["EdgeHub", "EdgeModule", "EdgeDevice", "TransportType"]
+            .iter()
+            .any(|start| word.starts_with(start));
+        (named && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+            || (is_name(word) && !word.ends_with('_') && ours.iter().any(|start| word.starts_with(start)))
+    });
+    found
+}
+
+#[test]
+fn every_variable_that_the_code_reads_is_explained_in_the_example() {
+    let example = std::fs::read_to_string(root().join(".env.example")).expect(".env.example is there");
+    let lines = example.lines().map(|line| line.trim_start_matches("# "));
+    let explained: BTreeSet<&str> =
+        lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    let read = variables_in_the_code();
+    let missing: Vec<_> = read.iter().filter(|name| !explained.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "read by the code, not in .env.example: {missing:?}");
+    assert!(
+        read.contains("SENSOR_CHIP") && read.contains("EdgeHubConnectionString"),
+        "the search finds nothing"
+    );
+}

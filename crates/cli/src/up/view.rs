@@ -11,6 +11,12 @@ use ratatui::widgets::{Axis, Block, BorderType, Chart, Dataset, GraphType, Parag
 
 use super::picture::{Alert, Picture};
 
+/// The curve is as wide as the screen from this many readings on; fewer leave room on the right.
+const CURVE_MIN: usize = 60;
+
+/// The threshold is drawn with so many dots.
+const DASHES: usize = 64;
+
 /// What the frame says besides the picture.
 #[derive(Debug, Clone)]
 pub(crate) struct Caption {
@@ -55,10 +61,11 @@ fn curve(frame: &mut Frame<'_>, area: Rect, picture: &Picture, color: bool) {
     let from = picture.curve.len().saturating_sub(room);
     let points: Vec<(f64, f64)> =
         picture.curve.iter().skip(from).enumerate().map(|(x, celsius)| (x as f64, *celsius)).collect();
+    let room = room.min(points.len().max(CURVE_MIN));
     let (low, high) = bounds(points.iter().map(|point| point.1).chain(picture.threshold));
     let threshold: Vec<(f64, f64)> = picture
         .threshold
-        .map(|celsius| (0..room).step_by(4).map(|x| (x as f64, celsius)).collect())
+        .map(|celsius| (0..DASHES).map(|dash| (dash as f64 / DASHES as f64 * room as f64, celsius)).collect())
         .unwrap_or_default();
     let sets = vec![
         Dataset::default().marker(Marker::Braille).style(paint(color, Color::Red)).data(&threshold),

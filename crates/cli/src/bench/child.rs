@@ -1,0 +1,156 @@
+//! The processes under test: started, watched from outside through `/proc`, ended.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child as Process, Command, Stdio};
+use std::time::Duration;
+
+use isotherm_host::Host;
+use serde_json::Value;
+
+/// How long a process may take until it answers.
+const START_WITHIN: Duration = Duration::from_secs(20);
+
+/// A process of its own; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Child {
+    process: Process,
+    log: PathBuf,
+}
+
+impl Child {
+    /// Starts it with the given variables besides ours; what it says on standard error goes to `log`.
+    pub(super) fn start<S: AsRef<OsStr>>(
+        program: &Path,
+        words: &[S],
+        variables: &[(&str, String)],
+        log: PathBuf,
+    ) -> io::Result<Self> {
+        let process = Command::new(program)
+            .args(words)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
+        Ok(Self { process, log })
+    }
+
+    /// The next line of JSON that it prints.
+    pub(super) async fn line(&mut self, host: &Host) -> io::Result<Value> {
+        let Some(out) = self.process.stdout.take() else {
+            return Err(io::Error::other("its standard output was given away"));
+        };
+        let mut out = BufReader::new(out);
+        let (out, line) = host
+            .blocking(move || {
+                let mut line = String::new();
+                let read = out.read_line(&mut line);
+                (out, read.map(|_| line))
+            })
+            .await;
+        self.process.stdout = Some(out.into_inner()); // lines are read one at a time, with pauses between
+        let line = line?;
+        serde_json::from_str(&line).map_err(|_| io::Error::other(format!("{line:?}; {}", self.last_words())))
+    }
+
+    /// Its standard output, for who reads all of it.
+    pub(super) fn output(&mut self) -> Option<std::process::ChildStdout> {
+        self.process.stdout.take()
+    }
+
+    /// What it used of processors until now, all threads together.
+    pub(super) fn cpu(&self) -> Duration {
+        let tasks = format!("/proc/{}/task", self.process.id());
+        let of_task = |task: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse().ok()
+        };
+        let tasks = std::fs::read_dir(tasks).into_iter().flatten().flatten();
+        Duration::from_nanos(tasks.filter_map(of_task).sum())
+    }
+
+    /// The most memory it ever had resident, in bytes.
+    pub(super) fn memory_peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// What it has resident now, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(field));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kilobytes.unwrap_or(0) * 1024
+    }
+
+    /// What it said last on standard error.
+    pub(super) fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().last().unwrap_or("it said nothing").to_owned()
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub(super) fn kill(&mut self) {
+        let _ = self.process.kill(); // it may be gone already
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that nobody listens on.
+pub(super) fn free_port() -> io::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Waits until somebody listens there.
+pub(super) async fn answers(host: &Host, port: u16, child: &Child) -> io::Result<()> {
+    let end = host.now() + START_WITHIN;
+    while host.network.dial("127.0.0.1", port).await.is_err() {
+        if host.now() > end {
+            return Err(io::Error::other(format!("nobody answers: {}", child.last_words())));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// A folder of this run alone, gone at its end.
+#[derive(Debug)]
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new(under: &Path, name: &str) -> io::Result<Self> {
+        let path = under.join(format!("bench-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path.canonicalize()?))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+        let path = self.0.join(name);
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
