@@ -49,19 +49,35 @@ impl Env {
     /// # Errors
     /// Names the line that is none of these.
     pub fn from_dotenv(text: &str) -> Result<Self, WiringError> {
-        let mut variables = BTreeMap::new();
-        for (index, line) in text.lines().enumerate() {
-            let wrong = |reason| WiringError::new(format!(".env line {}", index + 1), reason);
-            if let Some((name, value)) = dotenv_line(line).map_err(wrong)? {
-                variables.insert(name, value);
+        let variables: Result<_, WiringError> = dotenv_lines(text).collect();
+        Ok(Self { variables: Arc::new(variables?) })
+    }
+
+    /// The same under `self`, which wins, with `${NAME}` and `${NAME:-default}` in values filled in as IoT Edge's
+    /// tools do: from `self`, else from the lines above, else with the default or nothing.
+    ///
+    /// # Errors
+    /// Names the line that makes no sense.
+    pub fn over_dotenv(&self, text: &str) -> Result<Self, WiringError> {
+        let mut all = self.clone();
+        for line in dotenv_lines(text) {
+            let (name, value) = line?;
+            if !self.variables.contains_key(&name) {
+                let value = interpolated(&value, &all);
+                all.set(name, value);
             }
         }
-        Ok(Self { variables: Arc::new(variables) })
+        Ok(all)
     }
 
     /// The value, unless it is not set or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The value as it was set, be it to nothing: IoT Edge's tools fill in an empty one.
+    pub fn even_empty(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
     }
 
     /// Sets a variable in this clone.
@@ -111,6 +127,33 @@ impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.variables.keys()).finish()
     }
+}
+
+/// The variables of a `.env` file in their order.
+fn dotenv_lines(text: &str) -> impl Iterator<Item = Result<(String, String), WiringError>> {
+    text.lines().enumerate().filter_map(|(index, line)| {
+        let wrong = |reason| WiringError::new(format!(".env line {}", index + 1), reason);
+        dotenv_line(line).map_err(wrong).transpose()
+    })
+}
+
+fn interpolated(value: &str, env: &Env) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once("${") {
+        text.push_str(before);
+        let inner = after.split_once('}');
+        let Some((inner, after)) = inner.filter(|(inner, _)| inner.contains(":-") || !inner.contains(':'))
+        else {
+            text.push_str("${");
+            rest = after;
+            continue;
+        };
+        let (name, default) = inner.split_once(":-").unwrap_or((inner, ""));
+        text.push_str(env.even_empty(name).unwrap_or(default));
+        rest = after;
+    }
+    text + rest
 }
 
 /// One line of a `.env` file: a variable, or nothing on a blank or comment line.
@@ -191,6 +234,19 @@ mod tests {
     fn keys_do_not_reach_debug_output() {
         let env = Env::of([("EdgeHubConnectionString", "SharedAccessKey=c2VjcmV0")]);
         assert_eq!(format!("{env:?}"), "{\"EdgeHubConnectionString\"}");
+    }
+
+    #[test]
+    fn a_dotenv_files_values_name_those_above_and_the_environment_wins() {
+        let outer = Env::of([("HOST", "outer"), ("EMPTY", "")]);
+        let text =
+            "HOST=inner\nIMAGE=${HOST}/filter:${TAG:-1}\nTAG=2\nAGAIN='${TAG}${NONE}'\nEMPTY=x\nODD=${a:b}${";
+        let env = outer.over_dotenv(text).unwrap();
+        assert_eq!(env.get("IMAGE"), Some("outer/filter:1"));
+        assert_eq!(env.get("AGAIN"), Some("2"));
+        assert_eq!((env.get("EMPTY"), env.even_empty("EMPTY")), (None, Some("")));
+        assert_eq!(env.get("ODD"), Some("${a:b}${"));
+        assert_eq!(outer.over_dotenv("A=1\nB").unwrap_err().variable, ".env line 2");
     }
 
     #[test]
