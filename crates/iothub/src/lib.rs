@@ -21,7 +21,10 @@ pub mod twin;
 pub use connection::ConnectionString;
 pub use error::{ErrorCode, Refused};
 pub use identity::Identity;
-pub use manifest::{MODULES_MAX, ModuleSpec, Problem, TEMPLATE_BYTES_MAX, Template};
+pub use manifest::{
+    Images, MODULES_MAX, ModuleFile, ModuleSpec, Problem, Rendered, Sources, TEMPLATE_BYTES_MAX, Template,
+    render,
+};
 pub use message::{
     C2D_BYTES_MAX, C2D_QUEUE_MAX, MESSAGE_BYTES_MAX, Message, Properties, System, SystemProperty,
 };

@@ -4,13 +4,16 @@
 //! one run at a time.
 
 mod check;
+mod layer;
 mod module;
+mod render;
 mod variables;
 
 use serde_json::{Map, Value};
 
 use self::check::Check;
 pub use self::module::ModuleSpec;
+pub use self::render::{Images, ModuleFile, Rendered, Sources, render};
 use crate::route::{Route, Routes, Sink};
 use crate::twin::Section;
 
@@ -106,13 +109,23 @@ fn without_place(error: &serde_json::Error) -> String {
 impl Check {
     fn template(mut self, mut json: Value) -> Result<Template, Vec<Problem>> {
         self.undefined_variables("", &json);
-        let Some((path, content)) = content_of(&mut json) else {
-            self.problem(
-                "modulesContent",
-                "is missing: a deployment is {\"modulesContent\": {\"$edgeAgent\": …}}",
-            );
-            return Err(self.problems);
-        };
+        match self.content(&mut json) {
+            Some((path, content)) => self.whole(path, content),
+            None => Err(self.problems),
+        }
+    }
+
+    fn content(&mut self, json: &mut Value) -> Option<(&'static str, Value)> {
+        let place = place_of_content(json);
+        if place.is_none() {
+            let why = "is missing: a deployment is {\"modulesContent\": {\"$edgeAgent\": …}}";
+            self.problem("modulesContent", why);
+        }
+        place.map(|(path, content)| (path, content.take()))
+    }
+
+    /// A deployment that says all that a device runs.
+    fn whole(mut self, path: &str, content: Value) -> Result<Template, Vec<Problem>> {
         let Some(sections) = self.object(path, &content) else { return Err(self.problems) };
         let agent = self.desired(path, sections, "$edgeAgent");
         let modules = agent.map(|(path, agent)| self.modules(&path, agent)).unwrap_or_default();
@@ -228,16 +241,14 @@ fn list(modules: &[ModuleSpec]) -> String {
     if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) }
 }
 
-/// Where the modules' sections are: today's name, an older tool's, or a layered deployment's.
-fn content_of(json: &mut Value) -> Option<(&'static str, Value)> {
-    for (path, pointer) in [
+/// Where the modules' sections are: today's name, an older tool's, or an automatic deployment's.
+fn place_of_content(json: &mut Value) -> Option<(&'static str, &mut Value)> {
+    let (path, pointer) = [
         ("modulesContent", "/modulesContent"),
         ("moduleContent", "/moduleContent"),
         ("content.modulesContent", "/content/modulesContent"),
-    ] {
-        if let Some(content) = json.pointer_mut(pointer) {
-            return Some((path, content.take()));
-        }
-    }
-    None
+    ]
+    .into_iter()
+    .find(|(_, pointer)| json.pointer(pointer).is_some())?;
+    Some((path, json.pointer_mut(pointer)?))
 }

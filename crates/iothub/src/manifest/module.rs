@@ -53,6 +53,7 @@ impl Check {
         self.schema_version(path, version);
         if let Some(runtime) = self.member(path, agent, "runtime") {
             self.docker(&format!("{path}.runtime"), runtime);
+            self.registry_credentials(&format!("{path}.runtime.settings"), runtime.get("settings"));
         }
         let mut modules = Vec::new();
         if let Some(system) = self.member(path, agent, "systemModules") {
@@ -90,6 +91,30 @@ impl Check {
         self.one_of(path, "type", given, &["docker"]);
     }
 
+    /// Whoever has credentials for a registry has all three; what they are is not told.
+    fn registry_credentials(&mut self, path: &str, settings: Option<&Value>) {
+        let credentials = settings.and_then(|settings| settings.get("registryCredentials"));
+        let Some(credentials) = credentials.filter(|credentials| !credentials.is_null()) else { return };
+        let path = format!("{path}.registryCredentials");
+        for (name, registry) in self.object(&path, credentials).into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            let Some(registry) = self.object(&path, registry) else { continue };
+            for key in ["username", "password", "address"] {
+                match registry.get(key) {
+                    Some(Value::String(text)) if key != "address" || !text.is_empty() => {}
+                    Some(Value::String(_)) => self.problem(
+                        format!("{path}.{key}"),
+                        "is empty; it wants the registry's: \"myregistry.azurecr.io\"",
+                    ),
+                    other => {
+                        let found = other.map_or("nothing", kind);
+                        self.problem(format!("{path}.{key}"), format!("wants a string, not {found}"));
+                    }
+                }
+            }
+        }
+    }
+
     fn own_modules(&mut self, path: &str, own: &Map<String, Value>, modules: &mut Vec<ModuleSpec>) {
         if own.len() > MODULES_MAX {
             self.problem(path, format!("holds {} modules, more than {MODULES_MAX}", own.len()));
@@ -109,7 +134,13 @@ impl Check {
         }
     }
 
-    fn module(&mut self, path: &str, name: &str, module: &Map<String, Value>, system: bool) -> ModuleSpec {
+    pub(super) fn module(
+        &mut self,
+        path: &str,
+        name: &str,
+        module: &Map<String, Value>,
+        system: bool,
+    ) -> ModuleSpec {
         let path = format!("{path}.{name}");
         self.docker(&path, module);
         let status = if system {
