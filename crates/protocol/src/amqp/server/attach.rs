@@ -147,7 +147,7 @@ impl Server {
     /// The client takes a link off, or agrees that we did.
     pub(super) fn detached(&mut self, number: u16, detach: Detach) -> Result<(), Fault> {
         let channel = self.channel(number)?;
-        let link = channel.link(detach.handle).ok_or(Fault::HandleUnknown(detach.handle))?;
+        let Some(link) = channel.known(detach.handle)? else { return Ok(()) };
         let id = link.id;
         let stage = std::mem::replace(&mut link.stage, Stage::Leaving);
         self.forget(number, id.handle);

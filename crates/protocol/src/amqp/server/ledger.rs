@@ -112,7 +112,8 @@ mod tests {
         assert_eq!(ledger.take(0), Some(0));
         assert_eq!(ledger.take(0), None);
         assert_eq!(visited(&mut ledger, u32::MAX, 9), [u32::MAX, 4]);
-        assert_eq!(ledger.span(), 1);
+        assert_eq!(ledger.take(u32::MAX - 1), Some(u32::MAX - 1));
+        assert_eq!(ledger.span(), 0);
     }
 
     #[test]

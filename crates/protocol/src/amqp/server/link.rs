@@ -74,6 +74,15 @@ impl Channel {
         self.links.get_mut(usize::try_from(handle).ok()?)?.as_deref_mut()
     }
 
+    /// The link of a handle; nothing if it was taken off. Clients are known to say more about a link after they took
+    /// it off, which is forgiven, but not about one that never was.
+    pub(super) fn known(&mut self, handle: u32) -> Result<Option<&mut Link>, Fault> {
+        match self.links.get_mut(usize::try_from(handle).unwrap_or(usize::MAX)) {
+            Some(link) => Ok(link.as_deref_mut()),
+            None => Err(Fault::HandleUnknown(handle)),
+        }
+    }
+
     /// Forgets what is unsettled or unsent on a link. Returns how many messages of the client that were, and how many
     /// bytes of an unfinished one.
     pub(super) fn forget(&mut self, handle: u16) -> (usize, usize) {

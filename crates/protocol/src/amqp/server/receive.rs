@@ -18,7 +18,7 @@ impl Server {
         let message_bytes_max = self.options.message_bytes_max;
         let buffered = self.buffered;
         let channel = link::channel(&mut self.channels, number)?;
-        let link = channel.link(transfer.handle).ok_or(Fault::HandleUnknown(transfer.handle))?;
+        let Some(link) = channel.known(transfer.handle)? else { return Ok(()) };
         let id = link.id;
         let End::Receiver(receiver) = &mut link.end else { return Err(Fault::WrongDirection) };
         match link.stage {

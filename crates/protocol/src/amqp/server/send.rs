@@ -91,7 +91,7 @@ impl Server {
     }
 
     fn link_flow(&mut self, number: u16, handle: u32, flow: &Flow) -> Result<(), Fault> {
-        let link = self.channel(number)?.link(handle).ok_or(Fault::HandleUnknown(handle))?;
+        let Some(link) = self.channel(number)?.known(handle)? else { return Ok(()) };
         let id = link.id;
         if matches!(link.stage, Stage::Leaving) {
             return Ok(());
