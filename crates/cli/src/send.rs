@@ -10,9 +10,6 @@ use crate::context::Context;
 use crate::output::Failure;
 use crate::service::{Request, Service, encoded};
 
-/// The header form of an application property (iot-hub-devguide-messages-construct).
-const PROPERTY_PREFIX: &str = "iothub-app-";
-
 /// Does the verb.
 pub(crate) async fn send(context: &Context, args: SendArgs) -> Result<(), Failure> {
     context.log("warn")?;
@@ -26,12 +23,11 @@ pub(crate) async fn send(context: &Context, args: SendArgs) -> Result<(), Failur
     if let Some(output) = &args.output {
         path.push_str(&format!("&output={}", encoded(output)));
     }
-    let bytes = body.len();
-    let mut request = Request::post_bytes(&path, body);
     for (name, value) in &args.properties {
-        request.header(format!("{PROPERTY_PREFIX}{name}"), value.clone());
+        path.push_str(&format!("&property={}", encoded(&format!("{name}={value}")))); // a header would lose its case
     }
-    service.call(request).await?;
+    let bytes = body.len();
+    service.call(Request::post_bytes(&path, body)).await?;
     let said = json!({"event": "sent", "from": identity.as_str(), "output": args.output, "bytes": bytes});
     Ok(context.output.say(&said, format!("{bytes} bytes sent as {identity}"))?)
 }

@@ -2,7 +2,7 @@
 //!
 //! No socket, no clock and no `tokio` in here: the time comes in as [`Now`], what is to be sent comes out of
 //! [`Core::poll`], and whatever must survive a power cut goes through the [`Store`], which answers with a
-//! [`Ticket`]. Dialects keep one `Core` behind one `std::sync::Mutex`, lock it for one call, and never hold it
+//! [`Ticket`](crate::store::Ticket). Dialects keep one `Core` behind one `std::sync::Mutex`, lock it for one call, and never hold it
 //! across an `.await`.
 //!
 //! How a dialect uses it: `authenticate`, `attach`, `subscribe`; for every message of the peer `publish`, and the
@@ -12,6 +12,7 @@
 mod access;
 mod configuration;
 mod counters;
+mod deployments;
 mod devicebound;
 mod documents;
 mod endings;
@@ -23,11 +24,13 @@ mod mail;
 mod mailbox;
 mod methods;
 mod people;
+pub mod query;
 mod queue;
 mod queues;
 mod record;
 mod registry;
 mod router;
+mod search;
 mod seats;
 mod sessions;
 mod taps;
@@ -44,6 +47,7 @@ use jiff::Timestamp;
 
 pub use access::{Authenticated, Authorized, Credential, Right, Unauthorized};
 pub use counters::{Counter, Counters};
+pub use deployments::test_queries;
 pub use devicebound::Locked;
 pub use error::{ApiError, ErrorCode};
 pub use events::{Event, EventSource, Partition, Position};
@@ -51,11 +55,13 @@ pub use feedback::{Feedback, FeedbackBatch};
 pub use methods::Answer;
 pub use queues::QueueGauge;
 pub use registry::Statistics;
+pub use search::Page;
 pub use sessions::{Attached, Outcome, Outgoing, Refusal, SessionId};
 pub use taps::{Glimpse, Seen, Subject, Tap, What};
 pub use twins::Change;
 
 use crate::store::{QueueHandle, Store, StoreError, Table};
+use deployments::Deployments;
 use documents::Wishes;
 use feedback::Shelf;
 use methods::Calls;
@@ -184,6 +190,7 @@ pub struct Core {
     /// Bytes of cloud-to-device messages.
     mail_bytes: usize,
     feedback: Shelf,
+    deployments: Deployments,
     taps: Vec<Weak<TapRing>>,
     timers: Timers,
     scratch: Scratch,
@@ -220,6 +227,7 @@ impl Core {
             calls: Calls::default(),
             mail_bytes: 0,
             feedback: Shelf::default(),
+            deployments: Deployments::default(),
             taps: Vec::new(),
             timers: Timers::default(),
             scratch: Scratch::default(),
@@ -227,6 +235,7 @@ impl Core {
         core.recall_policies()?;
         core.recall_people()?;
         core.recall_mail()?;
+        core.recall_deployments()?;
         core.ensure_edge_device(now)?;
         core.recall_configuration(now)?;
         core.timers.set(now.instant + SWEEP, Timer::Sweep);
