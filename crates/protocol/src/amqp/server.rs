@@ -172,17 +172,19 @@ impl Server {
         match performative {
             Performative::Open(open) => return self.open(now, open),
             _ if self.stage == Stage::Opening => return Err(Fault::NotOpen),
-            Performative::Transfer(transfer) => return self.transfer(channel, transfer, payload),
-            Performative::Disposition(disposition) => return self.disposition(channel, &disposition),
-            Performative::Flow(flow) => return self.flow(channel, &flow),
             Performative::Begin(begin) => return self.begin(channel, &begin),
-            Performative::Attach(attach) => return self.attach(channel, *attach),
-            Performative::Detach(detach) => return self.detached(channel, detach),
-            Performative::End(error) => self.ended(channel, error.as_ref())?,
             Performative::Close(error) => {
                 self.write(0, &Performative::Close(None));
                 self.end(ServerEvent::Closed(error));
             }
+            // azure-eventhub ends its session first and detaches the links afterwards.
+            _ if self.has_ended(channel) => {}
+            Performative::Transfer(transfer) => return self.transfer(channel, transfer, payload),
+            Performative::Disposition(disposition) => return self.disposition(channel, &disposition),
+            Performative::Flow(flow) => return self.flow(channel, &flow),
+            Performative::Attach(attach) => return self.attach(channel, *attach),
+            Performative::Detach(detach) => return self.detached(channel, detach),
+            Performative::End(error) => self.ended(channel, error.as_ref())?,
         }
         Ok(())
     }
@@ -195,6 +197,11 @@ impl Server {
 
     fn channel(&mut self, number: u16) -> Result<&mut Channel, Fault> {
         link::channel(&mut self.channels, number)
+    }
+
+    /// Whether there was a session on a channel, and is none.
+    fn has_ended(&self, number: u16) -> bool {
+        matches!(self.channels.get(usize::from(number)), Some(None))
     }
 
     /// The session and the link of an id, as long as the link is that one.
