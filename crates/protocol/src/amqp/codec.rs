@@ -3,12 +3,14 @@
 //! What is read is bounded in depth and in number before memory is asked for. What is written uses the forms that
 //! every known client reads: small descriptors, `list8` or `list32` and never `list0`.
 
+mod fields;
 mod read;
 mod write;
 
 use bytes::{Bytes, BytesMut};
 
-pub(super) use read::{Fields, Reader};
+pub(super) use fields::Fields;
+pub(super) use read::Reader;
 pub(super) use write::{binary, map, timestamp, ubyte, ushort};
 pub(super) use write::{boolean, compound, described, descriptor, null, optional, symbol, text, uint, ulong};
 

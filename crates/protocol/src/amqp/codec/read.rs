@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{DEPTH_MAX, VALUES_MAX};
+use super::{DEPTH_MAX, Fields, VALUES_MAX};
 use crate::amqp::{Fault, Map, Text, Value};
 
 /// Walks over bytes, never past `end`, and keeps count of what it makes.
@@ -33,7 +33,7 @@ impl<'b> Reader<'b> {
         self.bytes.slice(self.at..self.end)
     }
 
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let end = self.at + N;
         if end > self.end {
             return Err(Fault::Truncated);
@@ -43,11 +43,11 @@ impl<'b> Reader<'b> {
         Ok(taken)
     }
 
-    fn byte(&mut self) -> Result<u8, Fault> {
+    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
         self.take::<1>().map(|[byte]| byte)
     }
 
-    fn peek(&self) -> Result<u8, Fault> {
+    pub(super) fn peek(&self) -> Result<u8, Fault> {
         if self.at < self.end { Ok(self.bytes[self.at]) } else { Err(Fault::Truncated) }
     }
 
@@ -108,7 +108,7 @@ impl<'b> Reader<'b> {
             code @ (0x45 | 0xc0 | 0xd0) => {
                 let Extent { count, end } = self.extent(code)?;
                 let outer_end = std::mem::replace(&mut self.end, end);
-                Ok(Fields { reader: self, left: count, outer_end })
+                Ok(Fields::new(self, count, outer_end))
             }
             found => Err(Fault::WrongType { found, wanted }),
         }
@@ -145,7 +145,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    fn map_at(&mut self, depth: usize) -> Result<Map, Fault> {
+    pub(super) fn map_at(&mut self, depth: usize) -> Result<Map, Fault> {
         match self.byte()? {
             0x40 => Ok(Map::new()),
             code @ (0xc1 | 0xd1) => self.pairs(code, depth),
@@ -203,7 +203,7 @@ impl<'b> Reader<'b> {
         })
     }
 
-    fn variable(&mut self, code: u8) -> Result<Value, Fault> {
+    pub(super) fn variable(&mut self, code: u8) -> Result<Value, Fault> {
         let length = self.length(code & 0x10 != 0)?;
         let bytes = self.slice(length)?;
         Ok(match code & 0x0f {
@@ -292,6 +292,12 @@ impl<'b> Reader<'b> {
         if count <= self.values { Ok(count) } else { Err(Fault::TooManyValues(VALUES_MAX)) }
     }
 
+    /// Goes on after a list of which the rest is of no interest.
+    pub(super) fn leave(&mut self, outer_end: usize) {
+        self.at = self.end;
+        self.end = outer_end;
+    }
+
     /// Counts what is about to be made.
     pub(in crate::amqp) fn count(&mut self, values: usize) -> Result<(), Fault> {
         self.values = self.values.checked_sub(values).ok_or(Fault::TooManyValues(VALUES_MAX))?;
@@ -303,135 +309,11 @@ fn deeper(depth: usize) -> Result<(), Fault> {
     if depth < DEPTH_MAX { Ok(()) } else { Err(Fault::Depth(DEPTH_MAX)) }
 }
 
-fn truth(byte: u8) -> Result<bool, Fault> {
+pub(super) fn truth(byte: u8) -> Result<bool, Fault> {
     match byte {
         0 => Ok(false),
         1 => Ok(true),
         other => Err(Fault::Boolean(other)),
-    }
-}
-
-/// The fields of a list, in their order; those that were left away at the end are as good as null.
-pub(in crate::amqp) struct Fields<'r, 'b> {
-    reader: &'r mut Reader<'b>,
-    left: usize,
-    outer_end: usize,
-}
-
-impl<'b> Fields<'_, 'b> {
-    /// The type code of the next field, unless it is null or not there.
-    fn code(&mut self) -> Result<Option<u8>, Fault> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        Ok(Some(self.reader.byte()?).filter(|&code| code != 0x40))
-    }
-
-    /// The reader, if the next field is neither null nor left away; nothing of it is read yet.
-    pub(in crate::amqp) fn next(&mut self) -> Result<Option<&mut Reader<'b>>, Fault> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        if self.reader.peek()? == 0x40 {
-            self.reader.at += 1;
-            return Ok(None);
-        }
-        Ok(Some(self.reader))
-    }
-
-    pub(in crate::amqp) fn boolean(&mut self) -> Result<Option<bool>, Fault> {
-        Ok(Some(match self.code()? {
-            None => return Ok(None),
-            Some(0x41) => true,
-            Some(0x42) => false,
-            Some(0x56) => truth(self.reader.byte()?)?,
-            Some(found) => return Err(Fault::WrongType { found, wanted: "boolean" }),
-        }))
-    }
-
-    pub(in crate::amqp) fn ubyte(&mut self) -> Result<Option<u8>, Fault> {
-        match self.code()? {
-            None => Ok(None),
-            Some(0x50) => self.reader.byte().map(Some),
-            Some(found) => Err(Fault::WrongType { found, wanted: "ubyte" }),
-        }
-    }
-
-    pub(in crate::amqp) fn ushort(&mut self) -> Result<Option<u16>, Fault> {
-        match self.code()? {
-            None => Ok(None),
-            Some(0x60) => Ok(Some(u16::from_be_bytes(self.reader.take()?))),
-            Some(found) => Err(Fault::WrongType { found, wanted: "ushort" }),
-        }
-    }
-
-    pub(in crate::amqp) fn uint(&mut self) -> Result<Option<u32>, Fault> {
-        Ok(Some(match self.code()? {
-            None => return Ok(None),
-            Some(0x43) => 0,
-            Some(0x52) => self.reader.byte()?.into(),
-            Some(0x70) => u32::from_be_bytes(self.reader.take()?),
-            Some(found) => return Err(Fault::WrongType { found, wanted: "uint" }),
-        }))
-    }
-
-    pub(in crate::amqp) fn ulong(&mut self) -> Result<Option<u64>, Fault> {
-        Ok(Some(match self.code()? {
-            None => return Ok(None),
-            Some(0x44) => 0,
-            Some(0x53) => self.reader.byte()?.into(),
-            Some(0x80) => u64::from_be_bytes(self.reader.take()?),
-            Some(found) => return Err(Fault::WrongType { found, wanted: "ulong" }),
-        }))
-    }
-
-    pub(in crate::amqp) fn timestamp(&mut self) -> Result<Option<i64>, Fault> {
-        match self.code()? {
-            None => Ok(None),
-            Some(0x83) => Ok(Some(i64::from_be_bytes(self.reader.take()?))),
-            Some(found) => Err(Fault::WrongType { found, wanted: "timestamp" }),
-        }
-    }
-
-    /// A string or a symbol: clients mix them up, and nothing depends on it.
-    pub(in crate::amqp) fn text(&mut self) -> Result<Option<Text>, Fault> {
-        match self.code()? {
-            None => Ok(None),
-            Some(code @ (0xa1 | 0xa3 | 0xb1 | 0xb3)) => match self.reader.variable(code)? {
-                Value::String(text) | Value::Symbol(text) => Ok(Some(text)),
-                _ => Err(Fault::WrongType { found: code, wanted: "string or symbol" }),
-            },
-            Some(found) => Err(Fault::WrongType { found, wanted: "string or symbol" }),
-        }
-    }
-
-    pub(in crate::amqp) fn binary(&mut self) -> Result<Option<Bytes>, Fault> {
-        match self.next()? {
-            None => Ok(None),
-            Some(reader) => reader.binary(),
-        }
-    }
-
-    pub(in crate::amqp) fn map(&mut self) -> Result<Map, Fault> {
-        match self.next()? {
-            None => Ok(Map::new()),
-            Some(reader) => reader.map_at(0),
-        }
-    }
-
-    pub(in crate::amqp) fn value(&mut self) -> Result<Value, Fault> {
-        match self.next()? {
-            None => Ok(Value::Null),
-            Some(reader) => reader.value(),
-        }
-    }
-
-    /// Whatever fields are left are of no interest; the next thing to read is what follows the list.
-    pub(in crate::amqp) fn skip(self) {
-        self.reader.at = self.reader.end;
-        self.reader.end = self.outer_end;
     }
 }
 
