@@ -46,17 +46,9 @@ impl Context {
         Ok(env.overlaid(&self.host.env))
     }
 
-    /// Stops `stop` at Ctrl-C or SIGTERM.
+    /// Stops `stop` at Ctrl-C or SIGTERM; a second one ends the process at once.
     pub(crate) fn stop_on_signals(&self, stop: &Stop) -> Result<(), Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            tokio::select! { biased; _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            stop.stop();
-        });
-        Ok(())
+        Ok(isotherm_host::start::stop_on_signals(stop.clone())?)
     }
 }
 

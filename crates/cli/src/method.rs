@@ -41,7 +41,7 @@ pub(crate) async fn call(
     payload: Value,
     timeout: Duration,
 ) -> Result<Value, Failure> {
-    let path = format!("{}/methods", service.path("/twins", identity)?);
+    let path = format!("{}/methods", service.path("/twins", identity).await?);
     let body = json!({
         "methodName": name,
         "payload": payload,

@@ -84,9 +84,11 @@ impl From<io::Error> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        match error.downcast::<isotherm_host::WiringError>() {
-            Ok(wiring) => Failure::Configuration(wiring.to_string()),
-            Err(error) => Failure::No(format!("{error:#}")),
+        let sentence = isotherm_host::start::sentence(&error);
+        match isotherm_host::start::exit_status(&error) {
+            isotherm_host::start::EXIT_CONFIGURATION => Failure::Configuration(sentence),
+            isotherm_host::start::EXIT_UNAVAILABLE => Failure::Nobody(sentence),
+            _ => Failure::No(sentence),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::service::{Request, Service, encoded};
 pub(crate) async fn send(context: &Context, args: SendArgs) -> Result<(), Failure> {
     context.log("warn")?;
     let service = Service::find(context, &args.hub)?;
-    let identity = service.identity(&args.identity)?;
+    let identity = service.identity(&args.identity).await?;
     if args.output.is_some() && identity.module_id().is_none() {
         return Err(Failure::Usage(format!("{identity} is a device; only modules have outputs")));
     }

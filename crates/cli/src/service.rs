@@ -127,34 +127,33 @@ impl Service {
         Ok(Self { host, tls, host_name: string.host_name.clone(), address, policy, key, device_id })
     }
 
-    /// `filter` is a module of the hub's own edge device if it has one, `device/module` and any other name
-    /// speak for themselves.
-    pub(crate) fn identity(&self, text: &str) -> Result<Identity, Failure> {
-        let identity: Identity =
-            text.parse().map_err(|wrong: isotherm_iothub::Refused| Failure::Usage(wrong.to_string()))?;
-        match &self.device_id {
-            Some(device)
-                if identity.module_id().is_none() && text != device && !self.is_other_device(text) =>
-            {
-                Identity::module(device, text).map_err(|wrong| Failure::Usage(wrong.to_string()))
+    /// `filter` is a module of the hub's own edge device if there is one of that name, else a device;
+    /// `device/module` speaks for itself.
+    pub(crate) async fn identity(&self, text: &str) -> Result<Identity, Failure> {
+        let refused = |wrong: isotherm_iothub::Refused| Failure::Usage(wrong.to_string());
+        let identity: Identity = text.parse().map_err(refused)?;
+        let Some(device) = self.device_id.as_ref().filter(|device| *device != text) else {
+            return Ok(identity);
+        };
+        if identity.module_id().is_some() {
+            return Ok(identity);
+        }
+        let module = Identity::module(device, text).map_err(refused)?;
+        match self.json(Request::get(&address("/devices", &module))).await {
+            Ok(_) => Ok(module),
+            Err(Failure::No(_)) if self.json(Request::get(&address("/devices", &identity))).await.is_ok() => {
+                Ok(identity)
             }
-            _ => Ok(identity),
+            Err(Failure::No(_)) => {
+                Err(Failure::No(format!("the hub knows no module {module} and no device {text}")))
+            }
+            Err(failure) => Err(failure),
         }
     }
 
-    /// A bare name is taken for a module unless it ends with a slash, as in `leaf-1/`.
-    fn is_other_device(&self, text: &str) -> bool {
-        text.ends_with('/')
-    }
-
     /// `/twins/edge/modules/filter` for `filter`.
-    pub(crate) fn path(&self, collection: &str, identity: &str) -> Result<String, Failure> {
-        let identity = self.identity(identity)?;
-        let device = encoded(identity.device_id());
-        Ok(match identity.module_id() {
-            Some(module) => format!("{collection}/{device}/modules/{}", encoded(module)),
-            None => format!("{collection}/{device}"),
-        })
+    pub(crate) async fn path(&self, collection: &str, identity: &str) -> Result<String, Failure> {
+        Ok(address(collection, &self.identity(identity).await?))
     }
 
     /// A call whose answer is JSON.
@@ -210,6 +209,15 @@ impl Service {
         headers.extend(request.headers.iter().cloned());
         let joint = if request.path.contains('?') { '&' } else { '?' };
         (format!("{}{joint}api-version={API_VERSION}", request.path), headers)
+    }
+}
+
+/// Where an identity stands in a collection of the service API.
+fn address(collection: &str, identity: &Identity) -> String {
+    let device = encoded(identity.device_id());
+    match identity.module_id() {
+        Some(module) => format!("{collection}/{device}/modules/{}", encoded(module)),
+        None => format!("{collection}/{device}"),
     }
 }
 

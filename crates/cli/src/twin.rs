@@ -16,20 +16,20 @@ pub(crate) async fn twin(context: &Context, verb: TwinVerb) -> Result<(), Failur
     match verb {
         TwinVerb::Get { identity, hub } => {
             let service = Service::find(context, &hub)?;
-            let twin = service.json(Request::get(&service.path("/twins", &identity)?)).await?;
+            let twin = service.json(Request::get(&service.path("/twins", &identity).await?)).await?;
             show(context, &twin)
         }
         TwinVerb::Patch { identity, desired, hub } => {
             let service = Service::find(context, &hub)?;
             let desired = object(&desired)?;
-            let path = service.path("/twins", &identity)?;
+            let path = service.path("/twins", &identity).await?;
             let body = json!({"properties": {"desired": desired}});
             let twin = service.json(Request::patch(&path, body)).await?;
             show(context, &twin)
         }
         TwinVerb::Watch { identity, hub, until } => {
             let service = Service::find(context, &hub)?;
-            let identity = service.identity(&identity)?.to_string();
+            let identity = service.identity(&identity).await?.to_string();
             watch::follow(context, &service, &[Kind::Twins], "latest", None, &until, |line| {
                 line.get("identity").and_then(Value::as_str) == Some(&identity)
             })

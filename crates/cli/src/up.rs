@@ -84,9 +84,9 @@ impl Run<'_> {
     /// The watch tells what changes; what is there already is asked for once.
     async fn look_at_twins(&mut self) -> Result<(), Failure> {
         for module in ["sensor", "filter"] {
-            let path = self.site.service.path("/twins", module)?;
+            let path = self.site.service.path("/twins", module).await?;
             let twin = self.site.service.json(Request::get(&path)).await?;
-            let identity = self.site.service.identity(module)?;
+            let identity = self.site.service.identity(module).await?;
             let properties = &twin["properties"];
             let line = json!({"event": "twin", "identity": identity.as_str(),
                 "desired": properties["desired"], "reported": properties["reported"]});

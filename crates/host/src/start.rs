@@ -56,7 +56,7 @@ pub fn main(
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{name}: {error:#}");
+            eprintln!("{name}: {}", sentence(&error));
             ExitCode::from(exit_status(&error))
         }
     }
@@ -71,6 +71,19 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
     } else {
         EXIT_NO
     }
+}
+
+/// The error and its causes in one line; a cause that the sentence before it has said already is not said again.
+pub fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        if said.is_empty() {
+            cause
+        } else if said.ends_with(&cause) {
+            said
+        } else {
+            format!("{said}: {cause}")
+        }
+    })
 }
 
 /// Says stop at the first SIGINT or SIGTERM; a second one ends the process at once, with status 1.
@@ -183,6 +196,14 @@ mod tests {
 
     fn words(arguments: &[&str]) -> Vec<String> {
         arguments.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_sentence_says_each_cause_once() {
+        let wiring = WiringError::new("SENSOR_CHIP", "is not set");
+        let once = anyhow::Error::new(wiring.clone()).context("SENSOR_CHIP: is not set");
+        assert_eq!(sentence(&once), "SENSOR_CHIP: is not set");
+        assert_eq!(sentence(&anyhow::Error::new(wiring).context("the sensor")), "the sensor: SENSOR_CHIP: is not set");
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Site {
 
     pub(crate) async fn patch_threshold(&self, celsius: f64) -> Result<(), Failure> {
         let body = json!({"properties": {"desired": {"TemperatureThreshold": celsius}}});
-        let path = self.service.path("/twins", "filter")?;
+        let path = self.service.path("/twins", "filter").await?;
         self.service.json(Request::patch(&path, body)).await.map(|_| ())
     }
 
