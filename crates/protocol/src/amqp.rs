@@ -4,7 +4,32 @@
 //! <https://docs.oasis-open.org/amqp/core/v1.0/os/amqp-core-overview-v1.0-os.html>
 //!
 //! The session knows links, credit and deliveries, and nothing of addresses or tokens: whether someone may attach
-//! where, and what an address means, is asked in events and answered in commands.
+//! where, and what an address means, is asked in events and answered in commands. What is asked of a hub:
+//!
+//! ```
+//! use isotherm_protocol::Session;
+//! use isotherm_protocol::amqp::{Error, Role, SaslCode, Server, ServerCommand, ServerEvent};
+//!
+//! fn answer(event: ServerEvent) -> Option<ServerCommand> {
+//!     Some(match event {
+//!         // Nothing is proven yet; `$cbs` comes later.
+//!         ServerEvent::Sasl(init) if init.plain().is_none() => ServerCommand::SaslOutcome(SaslCode::Ok),
+//!         ServerEvent::Sasl(_) => ServerCommand::SaslOutcome(SaslCode::Auth),
+//!         ServerEvent::Attached { link, attach } => match (attach.role, &attach.target) {
+//!             // The client sends: a hundred messages may wait for us to settle them.
+//!             (Role::Sender, Some(target)) if target.address.as_deref() == Some("$cbs") => {
+//!                 ServerCommand::accept(link, 100)
+//!             }
+//!             // The client receives: its credit comes as an event, and `Server::room` says how much there is.
+//!             (Role::Receiver, _) => ServerCommand::accept(link, 0),
+//!             _ => ServerCommand::Refuse { link, error: Error::new("amqp:not-found", "no such address") },
+//!         },
+//!         // Once it is safe.
+//!         ServerEvent::Message { link, delivery, settled: false, .. } => ServerCommand::accepted(link, delivery),
+//!         _ => return None,
+//!     })
+//! }
+//! ```
 
 pub mod codec;
 mod fault;
