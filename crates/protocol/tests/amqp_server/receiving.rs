@@ -213,3 +213,17 @@ fn a_sender_may_settle_what_the_hub_has_not() {
     client.command(ServerCommand::accepted(link, 2));
     assert!(matches!(client.heard()[..], [(Performative::Flow(Flow { link_credit: Some(2), .. }), _), ..]));
 }
+
+#[test]
+fn a_message_that_is_whole_or_aborted_no_longer_counts_as_unfinished() {
+    let mut client = Client::begun(Options { buffered_bytes_max: 1_000, ..Options::default() });
+    client.accepted(0, Role::Sender, 100);
+    let whole = encoded(&[9; 900]);
+    for id in (0..40).step_by(2) {
+        client.transfer(Transfer { more: true, ..first(id) }, &whole[..800]).unwrap();
+        client.transfer(Transfer::default(), &whole[800..]).unwrap();
+        client.transfer(Transfer { more: true, ..first(id + 1) }, &whole[..800]).unwrap();
+        client.transfer(Transfer { aborted: true, ..Transfer::default() }, b"").unwrap();
+    }
+    assert_eq!(client.events().len(), 20);
+}
