@@ -113,8 +113,31 @@ impl Core {
         Refusal::Full
     }
 
-    /// One for each endpoint: of several routes the first counts, and they are in the order of their priority.
+    /// Whether somebody stands outside this edge: neither it itself nor a child of it (by `deviceScope`), and so
+    /// connected straight to IoT Hub, though the door is the same.
+    fn is_straight(&self, sender: usize) -> bool {
+        let who = &self.people[sender].who;
+        if who.device_id() == self.options.device_id {
+            return false;
+        }
+        let edge = Identity::device(&self.options.device_id).ok();
+        let scope = edge.and_then(|edge| self.people.get(&edge)).and_then(|edge| edge.record.scope.as_ref());
+        let Some(scope) = scope else { return true };
+        let device = if who.module_id().is_none() {
+            Some(&self.people[sender])
+        } else {
+            self.people.get(&who.owner())
+        };
+        !device.is_some_and(|it| it.record.scope.as_ref() == Some(scope) || it.record.parents.contains(scope))
+    }
+
+    /// One for each endpoint: of several routes the first counts, and they are in the order of their priority. What
+    /// comes straight to IoT Hub knows no routes of the edge: it goes where all telemetry of a hub goes.
     fn find_targets(&mut self, sender: usize, kind: EventSource, message: &Message) {
+        if kind == EventSource::Telemetry && self.is_straight(sender) {
+            self.router.targets.clear();
+            return self.router.targets.push((Leads::Upstream, None));
+        }
         let Router { routes, leads, targets } = &mut self.router;
         let source = source_of(&self.people[sender], kind, message);
         targets.clear();

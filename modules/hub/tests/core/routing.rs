@@ -44,15 +44,48 @@ fn the_sender_is_who_the_session_says_whatever_the_message_says() {
     assert_eq!(message.system.get(SystemProperty::ConnectionModuleId), Some("sensor"));
 }
 
+/// Makes a device a child of the edge.
+fn adopt(site: &mut Site, device: &str) {
+    let edge = site.core.device("edge").unwrap();
+    let child = json!({"deviceScope": edge["deviceScope"]});
+    site.core.put_device(device, &child, Some("*"), site.now).unwrap();
+}
+
 #[test]
 fn a_module_of_another_device_does_not_pass_for_one_of_this_edge() {
     let mut site = Site::pipeline();
     site.device("d");
+    adopt(&mut site, "d");
     site.core.put_module("d", "sensor", &json!({}), None, site.now).unwrap();
     let stranger = site.attach("d/sensor");
     site.publish(stranger, "1");
     assert_eq!(site.counted(Counter::DroppedNoRoute), 1);
     assert_eq!(site.core.held(), 0);
+}
+
+#[test]
+fn a_child_of_the_edge_follows_its_routes_and_any_other_device_goes_straight_upstream() {
+    let mut site = Site::pipeline();
+    for device in ["child", "other"] {
+        site.device(device);
+    }
+    adopt(&mut site, "child");
+    site.core.put_module("other", "m", &json!({}), None, site.now).unwrap();
+    for (who, body) in [("child", "1"), ("other", "2"), ("other/m", "3")] {
+        let session = site.attach(who);
+        site.publish(session, body);
+    }
+    site.commit();
+    assert_eq!(site.upstream(), ["2", "3"], "no route of the edge mentions devices");
+    site.deploy(json!({"leaves": format!("FROM /messages/* {INTO_FILTER}")}));
+    for (who, body) in [("child", "4"), ("other", "5")] {
+        let session = site.attach(who);
+        site.publish(session, body);
+    }
+    site.commit();
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    assert_eq!(site.bodies(filter), ["4"]);
+    assert_eq!(site.upstream(), ["2", "3", "5"]);
 }
 
 #[test]
