@@ -10,6 +10,7 @@
 //! each delivery when the peer has acknowledged it; at the end `detach`.
 
 mod access;
+mod bulk;
 mod configuration;
 mod counters;
 mod deployments;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use isotherm_host::Host;
 use isotherm_host::tls::ServerTls;
@@ -10,7 +11,10 @@ use tokio::sync::oneshot;
 
 use crate::core::{Core, Now, SessionId};
 use crate::counters::{Counters, Seldom};
+use crate::faults::{self, Faults};
+use crate::jobs::Jobs;
 use crate::listen::Room;
+use crate::quotas::Throttles;
 use crate::store::{Store, Ticket};
 
 /// The hub's mind, its store and its doors; one for all connections.
@@ -19,6 +23,9 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) counters: Counters,
     pub(crate) sockets: Sockets,
+    pub(crate) jobs: Jobs,
+    pub(crate) faults: Faults,
+    pub(crate) throttles: Throttles,
     pub(crate) room: Room,
     /// Authorities trusted for devices' certificates, PEM; empty if none.
     pub(crate) device_roots: String,
@@ -34,12 +41,17 @@ impl Shared {
         core: Core,
         tls: ServerTls,
         device_roots: String,
+        jobs: Jobs,
+        throttles: Throttles,
     ) -> Arc<Self> {
         Arc::new(Self {
             host,
             store,
             counters: Counters::default(),
             sockets: Sockets::default(),
+            jobs,
+            faults: Faults::default(),
+            throttles,
             room: Room::new(),
             device_roots,
             seldom: Seldom::default(),
@@ -74,6 +86,25 @@ impl Shared {
     /// Presents another certificate from the next connection on.
     pub(crate) fn present(&self, tls: ServerTls) {
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tls);
+    }
+
+    /// Ends the sessions of those whom a fault names; says who they were.
+    pub(crate) fn cut(&self, wanted: &faults::Wanted, now: Now) -> Vec<String> {
+        let mut core = self.core();
+        let struck: Vec<Identity> = core
+            .identities()
+            .into_iter()
+            .filter(|who| wanted.is_for(who.as_str()) && core.connected(who))
+            .collect();
+        for who in &struck {
+            core.cut(who, now);
+        }
+        struck.iter().map(ToString::to_string).collect()
+    }
+
+    /// The disk is full, or is no longer, as the faults in force have it.
+    pub(crate) fn fill_disk(&self, now: Instant) {
+        self.store.pretend_full(self.faults.is_disk_full(now));
     }
 
     /// Waits until what `ticket` stands for is on disk.

@@ -16,9 +16,11 @@ use crate::certificates::{self, Certificates};
 use crate::committer::Committer;
 use crate::core::{self, Core, Now};
 use crate::deployment;
+use crate::jobs::{self, Jobs};
 use crate::listen::{self, Door};
 use crate::options::{Options, Quotas, SyncWhen};
 use crate::place::Place;
+use crate::quotas::Throttles;
 use crate::ready::{self, READY_FILE, Ready};
 use crate::shared::Shared;
 use crate::store::{Settings, Store, SyncMode};
@@ -50,10 +52,12 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
 
     let store = open_store(options, &place)?;
     let now = Now { instant: host.now(), wall: host.wall() };
-    let core = Core::open(core_options(options)?, store.clone(), host.chance.clone(), now)
+    let core = Core::open(core_options(&*place.outside, options)?, store.clone(), host.chance.clone(), now)
         .context("the hub's state cannot be recalled")?;
     let committer = Committer::start(&host, &store);
-    let shared = Shared::new(host, store, core, tls, device_roots);
+    let jobs = Jobs::recall(&store)?;
+    let throttles = Throttles::new(options.quotas == Quotas::S1, host.now());
+    let shared = Shared::new(host, store, core, tls, device_roots, jobs, throttles);
     deployment::apply(&shared, options, &place).await?;
 
     let mqtts = open(&shared.host, options, "mqtts", options.mqtts).await?;
@@ -62,6 +66,7 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
     let mut tasks = JoinSet::new();
     tasks.spawn(listen::listen(Arc::clone(&shared), mqtts, Door::Mqtts));
     tasks.spawn(listen::listen(Arc::clone(&shared), https, Door::Https));
+    jobs::resume(&shared);
     tasks.spawn(keep_time(Arc::clone(&shared)));
     tasks.spawn(renew(Arc::clone(&shared), options.clone(), place.inside.clone(), place.path(PKI_FOLDER)));
     let workload = serve_workload(&mut tasks, &shared, certificates, &place).await;
@@ -161,17 +166,14 @@ fn open_store(options: &Options, place: &Place) -> anyhow::Result<Store> {
     Ok(store)
 }
 
-fn core_options(options: &Options) -> anyhow::Result<core::Options> {
-    if options.quotas == Quotas::S1 {
-        tracing::warn!("quotas of S1 are not enforced yet; sizes and queue lengths are");
-    }
+fn core_options(disk: &dyn Disk, options: &Options) -> anyhow::Result<core::Options> {
     let mut policies = Vec::new();
     for (name, key) in &options.policies {
         let key = Key::from_base64(key)
             .map_err(|refused| WiringError::new(format!("--policy {name}"), refused.to_string()))?;
         policies.push((name.clone(), key));
     }
-    let other_names = options.names.clone();
+    let other_names = names(disk, options);
     Ok(core::Options { policies, other_names, ..core::Options::new(&options.host_name, &options.device_id) })
 }
 

@@ -129,6 +129,8 @@ struct Shared {
     keeper: Mutex<Keeper>,
     durable: AtomicU64,
     refusing: AtomicBool,
+    /// The disk is to behave as if it were full.
+    full: AtomicBool,
     /// Bytes appended and not yet synced.
     unsynced: AtomicU64,
     /// Bytes the queues hold.
@@ -197,6 +199,7 @@ impl Store {
             keeper: Mutex::new(keeper),
             durable: AtomicU64::new(0),
             refusing: AtomicBool::new(refusing),
+            full: AtomicBool::new(false),
             unsynced: AtomicU64::new(0),
             held: AtomicU64::new(held),
             given_up: AtomicU64::new(0),
@@ -252,6 +255,11 @@ impl Store {
         if due {
             wake();
         }
+    }
+
+    /// From now on the disk is full, or is no longer: rounds fail and are tried again each second.
+    pub fn pretend_full(&self, full: bool) {
+        self.shared.full.store(full, Ordering::Relaxed);
     }
 
     /// Why the last round failed, if it did.

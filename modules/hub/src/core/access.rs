@@ -214,6 +214,11 @@ impl Core {
     fn covers(&self, resource: &str, path: &str) -> bool {
         let resource = resource.trim_end_matches('/');
         let (host, rest) = resource.split_once('/').unwrap_or((resource, ""));
+        // A client that was told `HostName=localhost:8443` signs for that.
+        let host = host
+            .rsplit_once(':')
+            .filter(|(_, port)| port.parse::<u16>().is_ok())
+            .map_or(host, |(name, _)| name);
         let known = self.host_names().iter().any(|name| name.eq_ignore_ascii_case(host));
         let mut wanted = path.split('/').filter(|it| !it.is_empty());
         known && rest.split('/').filter(|it| !it.is_empty()).all(|it| wanted.next() == Some(it))

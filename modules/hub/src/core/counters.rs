@@ -66,6 +66,8 @@ counters! {
     SessionsRemoved = "sessions_removed_total",
     /// Sessions ended because they did not read their twin changes and calls.
     SessionsTooSlow = "sessions_too_slow_total",
+    /// Sessions ended by a fault that somebody asked for.
+    SessionsCut = "sessions_cut_on_request_total",
     /// Sessions refused: as many as there may be.
     SessionsRefused = "sessions_refused_too_many_total",
     /// Connections refused: no credential.

@@ -28,6 +28,8 @@ pub struct Locked {
     pub enqueued: Timestamp,
     /// How often it has been tried, this time included.
     pub delivery_count: u32,
+    /// Its number in the device's queue.
+    pub sequence: u64,
 }
 
 impl Core {
@@ -84,7 +86,7 @@ impl Core {
         let (message, number, delivery_count) = self.next_mail(place, None, now)?;
         let item = self.people[place].mail.item(number)?;
         let lock_token = format!("{number:016x}-{delivery_count:x}");
-        Some(Locked { lock_token, message, enqueued: item.enqueued, delivery_count })
+        Some(Locked { lock_token, message, enqueued: item.enqueued, delivery_count, sequence: number })
     }
 
     /// Settles a fetched message.

@@ -9,12 +9,20 @@ use super::timers::Timer;
 use super::{Core, Counter, Now, Outgoing, SessionId, What};
 
 impl Core {
+    /// Ends somebody's session, if there is one, as a cut cable would.
+    pub fn cut(&mut self, who: &Identity, now: Now) {
+        if let Some(session) = self.people.get(who).and_then(|person| person.session) {
+            self.end(session, Outgoing::Cut, now);
+        }
+    }
+
     /// Ends a session from our side; its client is told at its next poll.
     pub(super) fn end(&mut self, session: SessionId, end: Outgoing, now: Now) {
         let (counter, reason) = match end {
             Outgoing::Taken => (Counter::SessionsTakenOver, "taken over"),
             Outgoing::Expired => (Counter::SessionsExpired, "token expired"),
             Outgoing::TooSlow => (Counter::SessionsTooSlow, "too slow"),
+            Outgoing::Cut => (Counter::SessionsCut, "cut on request"),
             _ => (Counter::SessionsRemoved, "removed"),
         };
         if self.close(session, reason, now) {

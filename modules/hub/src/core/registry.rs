@@ -179,25 +179,6 @@ impl Core {
         }
         statistics
     }
-
-    /// Answers `SELECT * FROM devices` and `SELECT * FROM devices.modules` with the twins' documents.
-    ///
-    /// # Errors
-    /// 400004: what of the language is understood so far.
-    pub fn query(&self, sql: &str) -> Result<Vec<Value>, ApiError> {
-        let words: Vec<String> = sql.split_whitespace().map(str::to_ascii_lowercase).collect();
-        match words.join(" ").as_str() {
-            "select * from devices" => Ok(self.people.devices().map(documents::twin).collect()),
-            "select * from devices.modules" => {
-                let modules = self.people.iter().filter(|person| person.who.module_id().is_some());
-                Ok(modules.map(documents::twin).collect())
-            }
-            _ => {
-                let message = "understood so far: SELECT * FROM devices, SELECT * FROM devices.modules";
-                Err(ApiError::new(ErrorCode::ArgumentInvalid, message))
-            }
-        }
-    }
 }
 
 impl Core {

@@ -94,6 +94,8 @@ pub enum Outgoing {
     Removed,
     /// The client did not read its calls and twin changes: close, and `detach`.
     TooSlow,
+    /// Somebody wants to see what the client does without its connection: close, and `detach`.
+    Cut,
 }
 
 /// Why the core did not take something from a client.

@@ -2,11 +2,17 @@
 //! few paths that are isotherm's own, and the way in for MQTT over WebSocket.
 
 mod access;
+mod bulk;
 mod configuration;
 mod devicebound;
 mod devices;
+mod digital_twins;
 mod events;
 pub(crate) mod failure;
+mod faults;
+mod feedback;
+mod inbox;
+mod jobs;
 mod lines;
 mod methods;
 mod query;
@@ -23,12 +29,13 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use isotherm_host::BoxStream;
 
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::core::{ApiError, ErrorCode};
@@ -49,11 +56,14 @@ pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Door {
     pub(crate) shared: Arc<Shared>,
     pub(crate) arrival: Arrival,
+    /// Ends the connection without another word.
+    pub(crate) cut: Arc<Notify>,
 }
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arrival) {
-    let door = Door { shared: Arc::clone(&shared), arrival };
+    let cut = Arc::new(Notify::new());
+    let door = Door { shared: Arc::clone(&shared), arrival, cut: Arc::clone(&cut) };
     let service = TowerToHyperService::new(router(door));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -64,6 +74,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arriv
     let ended = tokio::select! {
         biased;
         () = shared.host.stop.stopped() => return,
+        () = cut.notified() => return shared.counters.count("http_ended_by_fault"),
         ended = connection => ended,
     };
     match ended {
@@ -77,8 +88,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arriv
 
 fn router(door: Door) -> Router {
     Router::new()
-        .route("/devices", get(devices::list))
-        .route("/devices/", get(devices::list))
+        .route("/devices", get(devices::list).post(bulk::post))
+        .route("/devices/", get(devices::list).post(bulk::post))
         .route("/devices/query", post(query::query))
         .route("/devices/{device}", get(devices::get).put(devices::put).delete(devices::delete))
         .route("/devices/{device}/modules", get(devices::modules))
@@ -87,7 +98,35 @@ fn router(door: Door) -> Router {
             get(devices::get_module).put(devices::put_module).delete(devices::delete_module),
         )
         .route("/devices/{device}/applyConfigurationContent", post(configuration::apply))
-        .route("/devices/{device}/commands", axum::routing::delete(devicebound::purge))
+        .route("/configurations", get(configuration::list))
+        .route("/configurations/", get(configuration::list))
+        .route("/configurations/testQueries", post(configuration::test))
+        .route(
+            "/configurations/{id}",
+            get(configuration::get).put(configuration::put).delete(configuration::delete),
+        )
+        .route("/devices/{device}/messages/deviceBound", get(inbox::receive))
+        .route("/devices/{device}/messages/devicebound", get(inbox::receive))
+        .route("/devices/{device}/messages/deviceBound/{token}", delete(inbox::remove))
+        .route("/devices/{device}/messages/devicebound/{token}", delete(inbox::remove))
+        .route("/devices/{device}/messages/deviceBound/{token}/abandon", post(inbox::abandon))
+        .route("/devices/{device}/messages/devicebound/{token}/abandon", post(inbox::abandon))
+        .route("/messages/serviceBound/feedback", get(feedback::receive))
+        .route("/messages/serviceBound/feedback/{token}", delete(feedback::complete))
+        .route("/messages/serviceBound/feedback/{token}/abandon", post(feedback::abandon))
+        .route("/jobs", get(jobs::imports))
+        .route("/jobs/create", post(jobs::create))
+        .route("/jobs/{id}", get(jobs::import).delete(jobs::import))
+        .route("/jobs/v2/query", get(jobs::list))
+        .route("/jobs/v2/{id}", get(jobs::get).put(jobs::put))
+        .route("/jobs/v2/{id}/cancel", post(jobs::cancel))
+        .route("/digitaltwins/{id}", get(digital_twins::get).patch(digital_twins::patch))
+        .route("/digitaltwins/{id}/commands/{command}", post(digital_twins::command))
+        .route(
+            "/digitaltwins/{id}/components/{component}/commands/{command}",
+            post(digital_twins::component_command),
+        )
+        .route("/devices/{device}/commands", delete(devicebound::purge))
         .route("/devices/{device}/messages/events", post(events::from_device))
         .route("/devices/{device}/modules/{module}/messages/events", post(events::from_module))
         .route("/statistics/devices", get(devices::statistics))
@@ -101,10 +140,13 @@ fn router(door: Door) -> Router {
         .route("/twins/{device}/modules/{module}/methods", post(methods::module))
         .route("/isotherm/v1/status", get(watch::status))
         .route("/isotherm/v1/watch", get(watch::watch))
+        .route("/isotherm/v1/faults", get(faults::list).post(faults::add).delete(faults::clear))
+        .route("/isotherm/v1/faults/{id}", delete(faults::clear_one))
         .route("/isotherm/v1/messages", post(events::send))
         .route("/isotherm/v1/devices/{device}/messages/devicebound", post(devicebound::send))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::disable()) // `whole` has limited it
+        .layer(axum::middleware::from_fn_with_state(door.clone(), faults::strike))
         .layer(axum::middleware::from_fn_with_state(door.clone(), whole))
         .layer(axum::middleware::from_fn_with_state(door.clone(), websocket::or_http))
         .with_state(door)

@@ -6,6 +6,7 @@
 mod greeting;
 mod hearing;
 mod owed;
+mod resting;
 mod speaking;
 
 use std::collections::VecDeque;
@@ -81,6 +82,8 @@ struct Connection {
     look: bool,
     /// The store refuses what was heard.
     blocked: bool,
+    /// Nothing more is heard until this is over: a quota, or a fault on request.
+    resting: Option<Pin<Box<Sleep>>>,
     heard: VecDeque<Heard>,
     settled: Vec<u64>,
     owed: Owed,
@@ -124,6 +127,7 @@ impl Connection {
             due: false,
             look: false,
             blocked: false,
+            resting: None,
             heard: VecDeque::new(),
             settled: Vec::new(),
             owed: Owed::default(),
@@ -227,6 +231,7 @@ impl Pilot<Server> for Connection {
         if matches!(self.stage, Stage::Waiting { .. }) {
             return self.poll_seat(cx);
         }
+        self.poll_rest(cx);
         self.look |= self.news.poll(cx).is_ready();
         let paid = self.disk.poll(cx).is_ready();
         let stopped = !self.stopping && self.stop.as_mut().poll(cx).is_ready();
@@ -261,7 +266,9 @@ impl Pilot<Server> for Connection {
     fn may_read(&self) -> bool {
         match self.stage {
             Stage::Greeting => !self.stopping,
-            Stage::Open(_) => !self.stopping && !self.blocked && self.owed.has_room(),
+            Stage::Open(_) => {
+                !self.stopping && !self.blocked && self.resting.is_none() && self.owed.has_room()
+            }
             Stage::Waiting { .. } | Stage::Over => false,
         }
     }

@@ -36,7 +36,10 @@ impl Store {
         let mut keeper = self.shared.keeper.lock().expect("no round panics");
         let Some(work) = self.take_work() else { return Round::Idle };
         self.give_up_old_events(&work);
-        let journals = work.journals.iter().try_for_each(|(_, journal)| journal.commit().map(drop));
+        let full = self.shared.full.load(Ordering::Relaxed);
+        let room = if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) };
+        let journals =
+            room.and_then(|()| work.journals.iter().try_for_each(|(_, journal)| journal.commit().map(drop)));
         let written = journals.and_then(|()| keeper.write(&work.changes));
         drop(keeper); // whoever is woken may want it
         match written {

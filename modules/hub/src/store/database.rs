@@ -29,6 +29,10 @@ pub(crate) enum Table {
     Devicebound,
     /// Number: feedback record.
     Feedback,
+    /// Id: automatic deployment or device configuration.
+    Configurations,
+    /// Id: scheduled job.
+    Jobs,
     /// What else there is one of.
     Meta,
 }
@@ -42,6 +46,8 @@ impl Table {
             Table::Policies => "policies",
             Table::Devicebound => "devicebound",
             Table::Feedback => "feedback",
+            Table::Configurations => "configurations",
+            Table::Jobs => "jobs",
             Table::Meta => "meta",
         })
     }

@@ -1,4 +1,5 @@
-use isotherm_hub::core::{ErrorCode, Limits, Statistics};
+use isotherm_hub::core::query::Query;
+use isotherm_hub::core::{ErrorCode, Limits, Page, Statistics};
 use isotherm_hub::store::Settings;
 use serde_json::{Value, json};
 
@@ -153,14 +154,30 @@ fn the_device_that_the_hub_runs_on_stays() {
 }
 
 #[test]
-fn a_query_answers_with_twins() {
+fn a_query_answers_with_twins_page_by_page() {
     let mut site = Site::new();
-    site.device("a");
-    let devices = site.core.query("select  *  FROM devices").unwrap();
-    let names: Vec<_> = devices.iter().map(|it| it["deviceId"].as_str().unwrap()).collect();
-    assert_eq!(names, ["a", "edge"]);
-    assert_eq!(site.core.query("SELECT * FROM devices.modules").unwrap().len(), 2);
-    assert_eq!(site.core.query("DROP TABLE devices").unwrap_err().code, ErrorCode::ArgumentInvalid);
+    for device in ["a", "b", "c"] {
+        site.device(device);
+    }
+    let query = |text: &str| Query::parse(text).unwrap();
+    let names = |page: &Page| -> Vec<String> {
+        page.rows.iter().map(|it| it["deviceId"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = query("select  *  FROM devices");
+    let first = site.core.query(&all, None, 3);
+    assert_eq!(names(&first), ["a", "b", "c"]);
+    site.core.delete_device("c", None, site.now).unwrap(); // the place of the next page is not lost with it
+    let last = site.core.query(&all, first.next.as_deref(), 3);
+    assert_eq!((names(&last), last.next), (vec!["edge".to_owned()], None));
+    assert_eq!(site.core.query(&all, None, 3).next, None, "nothing comes after a page that is exactly full");
+
+    let top = query("SELECT TOP 2 * FROM devices");
+    let first = site.core.query(&top, None, 1);
+    let last = site.core.query(&top, first.next.as_deref(), 1);
+    assert_eq!((names(&first), names(&last), last.next), (vec!["a".to_owned()], vec!["b".to_owned()], None));
+    assert_eq!(site.core.query(&query("SELECT * FROM devices.modules"), None, 9).rows.len(), 2);
+    let count = query("SELECT COUNT() AS n FROM devices WHERE capabilities.iotEdge = true");
+    assert_eq!(site.core.query(&count, None, 1).rows, [json!({"n": 1})]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ const TOP_MAX: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Top {
-    top: Option<usize>,
+    pub(crate) top: Option<usize>,
 }
 
 pub(crate) async fn list(
@@ -74,7 +74,7 @@ pub(crate) async fn modules(
 ) -> Answer<Json<Vec<Value>>> {
     door.authorize_modules(&headers, Right::RegistryRead, &path_of(&device, None))?;
     let modules = door.shared.core().modules(&device);
-    modules.map(Json).map_err(|error| door.failure(error))
+    modules.map(Json).map_err(|error| door.failure(error).structured())
 }
 
 pub(crate) async fn get_module(
@@ -84,7 +84,7 @@ pub(crate) async fn get_module(
 ) -> Answer<Json<Value>> {
     door.authorize_modules(&headers, Right::RegistryRead, &path_of(&device, Some(&module)))?;
     let found = door.shared.core().module(&device, &module);
-    found.map(Json).map_err(|error| door.failure(error))
+    found.map(Json).map_err(|error| door.failure(error).structured())
 }
 
 pub(crate) async fn put_module(
@@ -97,7 +97,7 @@ pub(crate) async fn put_module(
     let document = document(&door, &body)?;
     let now = door.shared.now();
     let put = door.shared.core().put_module(&device, &module, &document, if_match(&headers), now);
-    let (document, ticket) = put.map_err(|error| door.failure(error))?;
+    let (document, ticket) = put.map_err(|error| door.failure(error).structured())?;
     door.shared.durable(ticket).await;
     Ok(Json(document))
 }
@@ -110,7 +110,7 @@ pub(crate) async fn delete_module(
     door.authorize_modules(&headers, Right::RegistryWrite, &path_of(&device, Some(&module)))?;
     let now = door.shared.now();
     let deleted = door.shared.core().delete_module(&device, &module, if_match(&headers), now);
-    door.shared.durable(deleted.map_err(|error| door.failure(error))?).await;
+    door.shared.durable(deleted.map_err(|error| door.failure(error).structured())?).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

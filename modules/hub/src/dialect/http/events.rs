@@ -11,9 +11,9 @@ use super::failure::{Answer, Failure};
 use crate::core::{ApiError, ErrorCode, Refusal, Right};
 
 /// How application properties travel in headers.
-const PROPERTY: &str = "iothub-app-";
+pub(crate) const PROPERTY: &str = "iothub-app-";
 /// How system properties do.
-const SYSTEM: [(&str, SystemProperty); 8] = [
+pub(crate) const SYSTEM: [(&str, SystemProperty); 8] = [
     ("iothub-messageid", SystemProperty::MessageId),
     ("iothub-correlationid", SystemProperty::CorrelationId),
     ("iothub-userid", SystemProperty::UserId),

@@ -15,6 +15,8 @@ pub(crate) struct Failure {
     error: ApiError,
     tracking_id: String,
     at: Timestamp,
+    /// Said as modules' and configurations' own paths say it.
+    structured: bool,
 }
 
 /// What a handler returns.
@@ -26,7 +28,7 @@ impl Failure {
         let mut id = [0; 16];
         host.chance.bytes(&mut id);
         let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { error, tracking_id: hex, at: host.wall() }
+        Self { error, tracking_id: hex, at: host.wall(), structured: false }
     }
 
     /// The caller has shown nothing that grants this.
@@ -44,6 +46,11 @@ impl Failure {
         Self::new(host, ApiError::new(ErrorCode::ArgumentInvalid, message))
     }
 
+    /// The same in the form that the paths of modules and configurations have.
+    pub(crate) fn structured(self) -> Self {
+        Self { structured: true, ..self }
+    }
+
     /// The usual form: the code's name and the text in `Message`, where Node splits them again.
     fn usual(&self) -> serde_json::Value {
         json!({
@@ -56,16 +63,21 @@ impl Failure {
         })
     }
 
-    /// The form in which IoT Hub says that a method's target is not there: JSON in a JSON string.
-    fn offline(&self) -> serde_json::Value {
+    /// The newer form: each thing under a name of its own.
+    fn by_name(&self, info: serde_json::Value) -> serde_json::Value {
         let at = self.at.strftime("%Y-%m-%dT%H:%M:%S.%7fZ").to_string();
-        let inner = json!({
+        json!({
             "errorCode": self.error.code.number(),
             "trackingId": format!("{}-G:0-TimeStamp:{at}", self.tracking_id),
             "message": self.error.message,
-            "info": {"timeout": "00:00:00"},
+            "info": info,
             "timestampUtc": at,
-        });
+        })
+    }
+
+    /// The form in which IoT Hub says that a method's target is not there: JSON in a JSON string.
+    fn offline(&self) -> serde_json::Value {
+        let inner = self.by_name(json!({"timeout": "00:00:00"}));
         json!({"Message": inner.to_string(), "ExceptionMessage": ""})
     }
 }
@@ -88,6 +100,7 @@ impl IntoResponse for Failure {
             .expect("every code begins with three digits that are an HTTP status");
         let body = match self.error.code {
             ErrorCode::DeviceNotOnline => self.offline(),
+            _ if self.structured => self.by_name(json!({})),
             _ => self.usual(),
         };
         let mut response = (status, axum::Json(body)).into_response();

@@ -91,7 +91,12 @@ async fn from_module(
     }
 }
 
-async fn invoke(door: &Door, target: &Identity, call: MethodCall) -> Result<MethodResult, ApiError> {
+/// Calls and waits for the answer.
+pub(crate) async fn invoke(
+    door: &Door,
+    target: &Identity,
+    call: MethodCall,
+) -> Result<MethodResult, ApiError> {
     let (answer, answered) = oneshot::channel();
     let now = door.shared.now();
     door.shared.core().invoke(

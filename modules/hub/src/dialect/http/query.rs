@@ -1,4 +1,4 @@
-//! Queries over twins.
+//! Queries over twins and jobs, page by page.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::Door;
 use super::devices::document;
 use super::failure::{Answer, Failure};
-use crate::core::Right;
+use crate::core::query::{Collection, Query};
+use crate::core::{Page, Right};
+use crate::jobs;
 
 /// Rows on a page, as many as IoT Hub gives at most.
 const PAGE_MAX: usize = 1_000;
@@ -17,32 +19,42 @@ const ITEM_COUNT: HeaderName = HeaderName::from_static("x-ms-max-item-count");
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
 
-pub(crate) async fn query(
-    State(door): State<Door>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer<(HeaderMap, Json<Vec<Value>>)> {
+/// A page as it is answered.
+pub(crate) type Paged = (HeaderMap, Json<Vec<Value>>);
+
+pub(crate) async fn query(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Answer<Paged> {
     door.authorize(&headers, Right::ServiceConnect, "/devices")?;
     let body = document(&door, &body)?;
     let Some(sql) = body.get("query").and_then(Value::as_str) else {
         return Err(Failure::argument(&door.shared.host, "expected {\"query\":\"SELECT * FROM devices\"}"));
     };
-    let found = door.shared.core().query(sql);
-    let rows = found.map_err(|error| door.failure(error))?;
-
-    let count = number(&headers, &ITEM_COUNT).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
-    // Where the last page ended: the rows come in a fixed order, so their number is enough.
-    let first = number(&headers, &CONTINUATION).unwrap_or(0);
-    let more = rows.len() > first.saturating_add(count);
-    let page: Vec<Value> = rows.into_iter().skip(first).take(count).collect();
-    let mut answer = HeaderMap::new();
-    answer.insert(ITEM_TYPE, HeaderValue::from_static("Twin"));
-    if more {
-        answer.insert(CONTINUATION, HeaderValue::from(first + count)); // absent on the last page: SDKs look for that
-    }
-    Ok((answer, Json(page)))
+    let query = Query::parse(sql).map_err(|refused| Failure::refused(&door.shared.host, &refused))?;
+    let (after, count) = asked(&headers);
+    let kind = match (query.is_whole(), query.from()) {
+        (false, _) => "Raw",
+        (true, Collection::Jobs) => "DeviceJob",
+        (true, Collection::Devices | Collection::Modules) => "Twin",
+    };
+    let page = match query.from() {
+        Collection::Jobs => jobs::query(&door.shared, &query, after, count),
+        Collection::Devices | Collection::Modules => door.shared.core().query(&query, after, count),
+    };
+    Ok(paged(page, kind))
 }
 
-fn number(headers: &HeaderMap, name: &HeaderName) -> Option<usize> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+/// Where the page that a request asks for begins, and how long it may be.
+pub(crate) fn asked(headers: &HeaderMap) -> (Option<&str>, usize) {
+    let text = |name: &HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let count = text(&ITEM_COUNT).and_then(|text| text.parse().ok()).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    (text(&CONTINUATION), count)
+}
+
+/// A page as it is answered: the continuation is absent on the last one, SDKs look for that.
+pub(crate) fn paged(page: Page, kind: &'static str) -> Paged {
+    let mut headers = HeaderMap::new();
+    headers.insert(ITEM_TYPE, HeaderValue::from_static(kind));
+    if let Some(next) = page.next.and_then(|next| HeaderValue::try_from(next).ok()) {
+        headers.insert(CONTINUATION, next);
+    }
+    (headers, Json(page.rows))
 }

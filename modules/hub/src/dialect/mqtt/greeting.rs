@@ -25,6 +25,11 @@ struct No(ConnectCode, &'static str, String);
 impl Connection {
     /// Answers CONNECT, or sees to it that it is answered when the same identity's older socket is closed.
     pub(super) fn greet(&mut self, now: Instant, connect: &Connect, session: &mut Server) -> Flow {
+        if let Ok(who) = identity(connect)
+            && let Some(flow) = self.struck_at_the_door(now, &who, session)
+        {
+            return flow;
+        }
         match self.let_in(connect) {
             Ok(stage) => {
                 self.stage = stage;

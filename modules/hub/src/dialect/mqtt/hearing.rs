@@ -12,6 +12,7 @@ use super::owed::Debt;
 use super::{Connection, Stage};
 use crate::core::{ErrorCode, Outcome, Refusal, SessionId};
 use crate::dialect::http::failure::twin_error;
+use crate::quotas::Operation;
 use crate::store::Ticket;
 
 /// Things heard and not yet handed to the hub's mind; at this many they are handed over within a batch too. (While
@@ -57,14 +58,17 @@ impl Connection {
     /// Understands a PUBLISH by its topic.
     pub(super) fn hear(&mut self, now: Instant, packet: Packet, session: &mut Server) -> Flow {
         let Stage::Open(client) = &self.stage else { return Flow::End };
+        let who = client.who.clone();
+        if let Some(flow) = self.struck(now, &who, session) {
+            return flow;
+        }
         let packet_id = (packet.qos != Qos::AtMostOnce).then_some(packet.packet_id);
-        self.heard.push_back(match ToHub::parse_from(&packet.topic, &client.who) {
+        self.heard.push_back(match ToHub::parse_from(&packet.topic, &who) {
             Ok(ToHub::Telemetry { properties, .. }) => {
                 Heard::Message { message: message(packet, properties), packet_id }
             }
             Ok(request) => Heard::Request { request, payload: packet.payload, packet_id },
             Err(refused) => {
-                let who = client.who.clone();
                 self.shared.remark("mqtt_refused_topic", || {
                     tracing::info!(%who, %refused, "MQTT client published where it may not; closed");
                 });
@@ -91,7 +95,18 @@ impl Connection {
         }
         // While the store refuses, messages stay here, unacknowledged, and nothing more is read.
         let refusing = self.shared.store.refusing();
-        while let Some(heard) = self.heard.pop_front_if(|heard| !refusing || heard.is_request()) {
+        let (resting, mut wait) = (self.resting.is_some(), None);
+        let throttles = &self.shared.throttles;
+        let mut may_send = || match throttles.take(Operation::Telemetry, now) {
+            Ok(()) => true,
+            Err(time) => {
+                wait = Some(time);
+                false
+            }
+        };
+        while let Some(heard) =
+            self.heard.pop_front_if(|heard| !resting && (heard.is_request() || !refusing && may_send()))
+        {
             match heard {
                 Heard::Message { message, packet_id } => {
                     let bytes = message.body.len();
@@ -115,7 +130,10 @@ impl Connection {
             }
         }
         drop(core);
-        self.blocked = !self.heard.is_empty();
+        if let Some(wait) = wait {
+            self.rest(wait);
+        }
+        self.blocked = !self.heard.is_empty() && self.resting.is_none();
         if self.blocked {
             self.shared.store.on_room(self.disk.ringer());
         }

@@ -60,6 +60,7 @@ impl Connection {
             Outgoing::Taken => return self.close(session, now, "mqtt_ended_taken_over"),
             Outgoing::Expired => return self.close(session, now, "mqtt_ended_token_expired"),
             Outgoing::Removed => return self.close(session, now, "mqtt_ended_identity_removed"),
+            Outgoing::Cut => return self.close(session, now, "mqtt_ended_by_fault"),
             Outgoing::TooSlow => return self.close(session, now, "mqtt_ended_too_slow"),
         }
         Flow::Go
