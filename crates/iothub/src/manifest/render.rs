@@ -58,7 +58,8 @@ impl Rendered {
     /// `DEPLOYMENT_CONFIG_FILE` overrides it.
     pub fn file_name(&self, template: &str, sources: &Sources<'_>) -> String {
         let platform = (self.schema.as_str() > "0.0.1").then_some(sources.platform);
-        (sources.variable)("DEPLOYMENT_CONFIG_FILE").unwrap_or_else(|| file_name::of(template, platform))
+        let given = (sources.variable)("DEPLOYMENT_CONFIG_FILE").filter(|name| !name.is_empty());
+        given.unwrap_or_else(|| file_name::of(template, platform))
     }
 }
 
