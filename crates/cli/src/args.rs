@@ -88,6 +88,8 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     /// Turn a deployment template into the manifest of a platform.
     Render(RenderArgs),
+    /// Measure throughput, latency, CPU and memory, beside other people's programs.
+    Bench(crate::bench::BenchArgs),
     /// Print the completions of a shell.
     Completions {
         /// Which shell.

@@ -1,6 +1,7 @@
 //! `isotherm`: a whole site in one process, and the verbs to look into it.
 
 mod args;
+mod bench;
 mod check;
 mod context;
 mod decode;
@@ -53,6 +54,7 @@ async fn act(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
         Some(Verb::Watch(args)) => watch::watch(context, args).await,
         Some(Verb::Check(args)) => check::check(context, &args),
         Some(Verb::Render(args)) => render::render(context, &args).await,
+        Some(Verb::Bench(args)) => bench::bench(context, args).await,
         Some(Verb::Completions { .. }) => Ok(()),
     }
 }

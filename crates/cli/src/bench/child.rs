@@ -67,7 +67,7 @@ impl Child {
         let tasks = format!("/proc/{}/task", self.process.id());
         let of_task = |task: std::fs::DirEntry| {
             let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse().ok()
+            text.split(' ').next()?.parse::<u64>().ok()
         };
         let tasks = std::fs::read_dir(tasks).into_iter().flatten().flatten();
         Duration::from_nanos(tasks.filter_map(of_task).sum())

@@ -17,18 +17,27 @@ pub(super) const GET: &str = "benches/peers/get";
 pub(super) struct Peers {
     folder: PathBuf,
     path: Vec<PathBuf>,
-    /// This very program.
+    /// The program under test, this very one unless another was named.
     pub(super) isotherm: PathBuf,
     /// Only these, if any are named.
     wanted: Vec<String>,
 }
 
 impl Peers {
-    pub(super) fn find(host: &Host, folder: PathBuf, wanted: Vec<String>) -> io::Result<Self> {
+    pub(super) fn find(
+        host: &Host,
+        folder: PathBuf,
+        binaries: Option<PathBuf>,
+        wanted: Vec<String>,
+    ) -> io::Result<Self> {
         let path = host.env.get("PATH").unwrap_or_default();
         let mut path: Vec<PathBuf> = std::env::split_paths(path).collect();
         path.push("/usr/sbin".into()); // where Debian keeps mosquitto, and users do not look
-        Ok(Self { folder, path, isotherm: std::env::current_exe()?, wanted })
+        let isotherm = match binaries {
+            Some(binaries) => binaries.join("isotherm"),
+            None => std::env::current_exe()?,
+        };
+        Ok(Self { folder, path, isotherm, wanted })
     }
 
     /// Whether it is to be measured.
@@ -69,11 +78,21 @@ impl Peers {
     /// A module of ours: its own binary if that was built too, else this program.
     pub(super) fn module(&self, name: &str) -> (PathBuf, Vec<String>) {
         let own = self.isotherm.with_file_name(name);
-        if own.exists() { (own, Vec::new()) } else { (self.isotherm.clone(), vec!["run".into(), name.into()]) }
+        if own.exists() {
+            (own, Vec::new())
+        } else {
+            (self.isotherm.clone(), vec!["run".into(), name.into()])
+        }
     }
 
     /// The filter of a peer, over a broker.
-    pub(super) fn filter(&self, who: &str, at: &Broker, tls: Option<&Tls>, log: PathBuf) -> io::Result<Child> {
+    pub(super) fn filter(
+        &self,
+        who: &str,
+        at: &Broker,
+        tls: Option<&Tls>,
+        log: PathBuf,
+    ) -> io::Result<Child> {
         let script = |name: &str| self.folder.join(name).display().to_string();
         let (program, mut words) = match who {
             "c" => (self.folder.join("filter-c"), vec![]),

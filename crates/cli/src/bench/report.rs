@@ -50,7 +50,9 @@ impl Report {
                 continue;
             }
             seen.push(name);
-            for (key, figure) in self.order.iter().filter(|(of, _)| of == name).map(|key| (key, &self.figures[key])) {
+            for (key, figure) in
+                self.order.iter().filter(|(of, _)| of == name).map(|key| (key, &self.figures[key]))
+            {
                 let ours = self.figures.get(&(name.to_owned(), "isotherm".to_owned()));
                 output.say(&line(key, figure), sentence(key, figure, ours))?;
             }

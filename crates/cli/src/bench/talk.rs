@@ -37,6 +37,7 @@ pub(super) struct Mqtt {
     out: BytesMut,
     heard: VecDeque<Heard>,
     packet_id: u16,
+    retain: bool,
 }
 
 impl Mqtt {
@@ -56,6 +57,11 @@ impl Mqtt {
         session
     }
 
+    /// Has the server keep the last message for whoever subscribes later.
+    pub(super) fn retain(&mut self) {
+        self.retain = true;
+    }
+
     fn next_id(&mut self) -> u16 {
         self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
         self.packet_id
@@ -65,7 +71,7 @@ impl Mqtt {
 impl Talk for Mqtt {
     fn publish(&mut self, topic: &[u8], payload: &[u8]) {
         let id = self.next_id();
-        self.out.extend_from_slice(&[0x32]);
+        self.out.extend_from_slice(&[0x32 | u8::from(self.retain)]);
         let mut length = 2 + topic.len() + 2 + payload.len();
         while length >= 0x80 {
             self.out.extend_from_slice(&[length as u8 | 0x80]);
