@@ -203,7 +203,10 @@ mod tests {
         let wiring = WiringError::new("SENSOR_CHIP", "is not set");
         let once = anyhow::Error::new(wiring.clone()).context("SENSOR_CHIP: is not set");
         assert_eq!(sentence(&once), "SENSOR_CHIP: is not set");
-        assert_eq!(sentence(&anyhow::Error::new(wiring).context("the sensor")), "the sensor: SENSOR_CHIP: is not set");
+        assert_eq!(
+            sentence(&anyhow::Error::new(wiring).context("the sensor")),
+            "the sensor: SENSOR_CHIP: is not set"
+        );
     }
 
     #[test]
