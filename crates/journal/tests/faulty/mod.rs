@@ -161,19 +161,19 @@ impl Disk for FaultyDisk {
     }
 
     fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
-        unimplemented!("the journal does not")
+        unreachable!("the journal does not")
     }
 
     fn write_atomic(&self, _: &Path, _: &[u8]) -> io::Result<()> {
-        unimplemented!("the journal does not")
+        unreachable!("the journal does not")
     }
 
     fn remove_dir(&self, _: &Path) -> io::Result<()> {
-        unimplemented!("the journal does not")
+        unreachable!("the journal does not")
     }
 
     fn lock(&self, _: &Path) -> io::Result<Lock> {
-        unimplemented!("the journal does not")
+        unreachable!("the journal does not")
     }
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
