@@ -52,6 +52,10 @@ impl Request {
         Self::with_json("POST", path, body)
     }
 
+    pub(crate) fn put(path: &str, body: Value) -> Self {
+        Self::with_json("PUT", path, body)
+    }
+
     pub(crate) fn patch(path: &str, body: Value) -> Self {
         Self::with_json("PATCH", path, body)
     }

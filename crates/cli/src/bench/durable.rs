@@ -5,6 +5,7 @@ use std::io;
 
 use isotherm_host::Host;
 use isotherm_host::tls::ClientTls;
+use isotherm_iothub::{Message, telemetry_topic};
 use serde_json::{Value, json};
 
 use super::child::{Child, Folder};
@@ -62,15 +63,16 @@ async fn ours(
     report: &mut Report,
 ) -> io::Result<()> {
     let _ = std::fs::remove_dir_all(folder.path().join("hub"));
-    let names: Vec<String> = (0..senders).map(|sender| format!("p{sender}")).collect();
     let routes = [("up".to_owned(), json!("FROM /messages/* INTO $upstream"))].into_iter().collect();
-    let deployment = deployment(&names, routes);
+    let deployment = deployment(&[], routes);
     let mut hub = Hub::start(host, peers, folder, &deployment, &[]).await?;
     let form = Form::new(host);
     let mut streams = Vec::new();
-    for name in &names {
+    for sender in 0..senders {
+        let (who, key) = hub.new_device(host, &format!("p{sender}")).await?;
+        let topic = telemetry_topic(&who, &Message::default());
         let mut stream = Stream::new();
-        stream.sender(hub.dial(host, name).await?, &hub.topic(name)?, &form, WINDOWS);
+        stream.sender(hub.dial_as(host, &who, &key).await?, &topic, &form, WINDOWS);
         streams.push(stream);
     }
     let measured = measure(host, &hub.child, &streams).await.map_err(io::Error::other)?;

@@ -8,7 +8,7 @@ use isotherm_host::tls::ClientTls;
 use isotherm_host::{BoxStream, Host};
 use isotherm_hub::Ready;
 use isotherm_iothub::{
-    ConnectionString, Feed, Identity, Message, SystemProperty, Token, UserName, telemetry_topic,
+    ConnectionString, Feed, Identity, Key, Message, SystemProperty, Token, UserName, telemetry_topic,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use super::load::{Form, Stream, Windows};
 use super::peers::{self, Peers, Tls};
 use super::report::Report;
 use super::talk::Mqtt;
+use crate::service::{Request, Service};
 
 const PEERS: [&str; 2] = ["mosquitto", "rumqttd"];
 /// Pairs of a sender and a receiver.
@@ -175,11 +176,33 @@ impl Hub {
         let string: ConnectionString = string.parse().map_err(io::Error::other)?;
         let who = string.identity.ok_or_else(|| io::Error::other("a module has an identity"))?;
         let key = string.key.ok_or_else(|| io::Error::other("a module has a key"))?;
+        self.dial_as(host, &who, &key).await
+    }
+
+    /// The same for anybody whose key is known.
+    pub(super) async fn dial_as(
+        &self,
+        host: &Host,
+        who: &Identity,
+        key: &Key,
+    ) -> io::Result<(BoxStream, Mqtt)> {
+        let hub = &self.ready.host_name;
         let expiry = host.wall().as_second() + TOKEN_SECONDS;
-        let token = Token::mint(&key, &who.resource(&string.host_name), expiry, None);
-        let user = UserName::new(&string.host_name, who.clone(), "2021-04-12").to_string();
+        let token = Token::mint(key, &who.resource(hub), expiry, None);
+        let user = UserName::new(hub, who.clone(), "2021-04-12").to_string();
         let stream = dial_tls(host, self.ready.ports.mqtts, &self.trust).await?;
         Ok((stream, Mqtt::new(who.as_str(), Some((&user, &token)))))
+    }
+
+    /// Makes a device.
+    pub(super) async fn new_device(&self, host: &Host, name: &str) -> io::Result<(Identity, Key)> {
+        let trouble = |failure| io::Error::other(format!("{failure:?}"));
+        let service = Service::of_ready(host.clone(), &self.ready).map_err(trouble)?;
+        let request = Request::put(&format!("/devices/{name}"), json!({"deviceId": name}));
+        let device = service.json(request).await.map_err(trouble)?;
+        let key = device["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap_or_default();
+        let key = Key::from_base64(key).map_err(io::Error::other)?;
+        Ok((Identity::device(name).map_err(io::Error::other)?, key))
     }
 
     /// The topic on which a module publishes to its output `out`.

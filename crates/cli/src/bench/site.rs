@@ -1,7 +1,9 @@
 //! A whole site, a process for each part: sensor → filter → upstream at a thousand a second, its start, and idle.
 
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use isotherm_host::Host;
@@ -21,21 +23,23 @@ const READINGS: u64 = 6_000;
 const SKIPPED: u64 = 1_000;
 /// How long the log may be silent before that is a failure.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Syncs measured of the disk alone.
-const SYNCS: usize = 300;
+/// How often the disk's own sync is measured meanwhile, and at most how many times.
+const SYNC_EVERY: Duration = Duration::from_millis(10);
+const SYNCS_MAX: usize = 3_000;
 /// How long a site is left alone.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long everybody has to come to rest before.
 const REST: Duration = Duration::from_secs(3);
 
-/// One round of the latency, beside what the disk's own sync takes.
+/// One round of the latency, beside what the disk's own sync takes at the same time.
 pub(super) async fn latency(
     host: &Host,
     peers: &Peers,
     folder: &Folder,
     report: &mut Report,
 ) -> io::Result<()> {
-    let mut syncs = sync_times(host, folder.path()).await?;
+    let watching = Arc::new(AtomicBool::new(true));
+    let syncs = tokio::spawn(sync_times(host.clone(), folder.path().join("sync"), Arc::clone(&watching)));
     let site = Site::start(host, peers, folder, &["SENSOR_CHIP=replay", "SENSOR_REPLAY_SPEED=1000"]).await?;
     let trouble = |failure| io::Error::other(format!("{failure:?}"));
     let service = Service::of_ready(host.clone(), &site.hub.ready).map_err(trouble)?;
@@ -45,6 +49,7 @@ pub(super) async fn latency(
     while last < READINGS {
         let line = tokio::time::timeout(SILENCE, lines.next()).await;
         let Ok(Ok(Some(line))) = line else {
+            watching.store(false, Ordering::Relaxed);
             report.trouble(format!("site: {last} of {READINGS} readings came; {}", site.last_words()));
             return Ok(());
         };
@@ -63,11 +68,12 @@ pub(super) async fn latency(
     if ledger.faults > 0 {
         report.trouble(format!("site: {} readings were lost, doubled or out of order", ledger.faults));
     }
-    syncs.extend(sync_times(host, folder.path()).await?); // before and after: the disk is not ours alone
+    watching.store(false, Ordering::Relaxed);
+    let mut syncs = syncs.await.map_err(io::Error::other)??;
     for (part, name) in [(0.5, "p50"), (0.99, "p99")] {
         let ms = |values: &mut [u64]| percentile(values, part) as f64 / 1e6;
         report.take(&format!("site_latency_{name}"), "isotherm", "ms", ms(&mut latencies));
-        report.take(&format!("site_latency_{name}"), "disk-sync-alone", "ms", ms(&mut syncs));
+        report.take(&format!("site_latency_{name}"), "disk-sync", "ms", ms(&mut syncs));
     }
     Ok(())
 }
@@ -114,17 +120,19 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// How long the disk takes for each of many small syncs, nothing else going on.
-async fn sync_times(host: &Host, folder: &Path) -> io::Result<Vec<u64>> {
-    let (disk, path, clock) = (host.disk.clone(), folder.join("sync"), host.clone());
+/// How long the disk takes for a small sync of somebody else, again and again while the site runs: the disk is the
+/// machine's, and what else it does is the site's weather.
+async fn sync_times(host: Host, path: PathBuf, watching: Arc<AtomicBool>) -> io::Result<Vec<u64>> {
+    let (disk, clock) = (host.disk.clone(), host.clone());
     host.blocking(move || {
         let file = disk.open(&path, true)?;
         let mut times = Vec::new();
-        for at in 0..SYNCS {
+        while watching.load(Ordering::Relaxed) && times.len() < SYNCS_MAX {
             let begun = clock.now();
-            file.write_at(at as u64 * 256, &[7; 256])?;
+            file.write_at(times.len() as u64 * 256, &[7; 256])?;
             file.sync()?;
             times.push((clock.now() - begun).as_nanos() as u64);
+            std::thread::park_timeout(SYNC_EVERY);
         }
         Ok(times)
     })
