@@ -28,6 +28,9 @@ use crate::workload::{self, Workload};
 
 /// Where the store is, under the state folder.
 const STORE_FOLDER: &str = "hub/store";
+/// Size of a journal's segments when they are in memory: a segment is let go of as a whole, so that what was delivered
+/// stays for so long. There is one for each queue and nothing to sync, so a small one costs nothing.
+const EPHEMERAL_SEGMENT_BYTES: u64 = 256 << 10;
 /// Where keys and certificates are.
 const PKI_FOLDER: &str = "hub/pki";
 /// The authority to trust, for others to read.
@@ -156,7 +159,10 @@ fn open_store(options: &Options, place: &Place) -> anyhow::Result<Store> {
         SyncWhen::Batch => SyncMode::Batch,
         SyncWhen::Interval(interval) => SyncMode::Interval(interval),
     };
-    let settings = Settings { sync, ..Settings::default() };
+    let mut settings = Settings { sync, ..Settings::default() };
+    if options.ephemeral {
+        settings.segment_bytes = EPHEMERAL_SEGMENT_BYTES;
+    }
     let (store, recovered) = Store::open(Arc::clone(&place.inside), &place.path(STORE_FOLDER), settings)?;
     if recovered.torn_bytes > 0 || recovered.corrupt_records > 0 {
         tracing::warn!(?recovered, "the store was not closed in order; nothing acknowledged is missing");
