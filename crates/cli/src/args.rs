@@ -84,6 +84,11 @@ pub(crate) enum Verb {
     Send(SendArgs),
     /// See messages, twins, methods and connections as they pass.
     Watch(WatchArgs),
+    /// Test a module from outside: this input, that output, within a time.
+    Expect(crate::expect::ExpectArgs),
+    /// Bring a misfortune about: drop, delay, disconnect, throttle, a full disk.
+    #[command(subcommand)]
+    Fault(crate::fault::FaultVerb),
     /// Check a deployment template without running or writing anything.
     Check(CheckArgs),
     /// Turn a deployment template into the manifest of a platform.

@@ -5,6 +5,8 @@ mod bench;
 mod check;
 mod context;
 mod decode;
+mod expect;
+mod fault;
 mod hub;
 mod method;
 mod output;
@@ -52,6 +54,8 @@ async fn act(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
         Some(Verb::Method(args)) => method::method(context, args).await,
         Some(Verb::Send(args)) => send::send(context, args).await,
         Some(Verb::Watch(args)) => watch::watch(context, args).await,
+        Some(Verb::Expect(args)) => expect::expect(context, args).await,
+        Some(Verb::Fault(verb)) => fault::fault(context, verb).await,
         Some(Verb::Check(args)) => check::check(context, &args),
         Some(Verb::Render(args)) => render::render(context, &args).await,
         Some(Verb::Bench(args)) => bench::bench(context, args).await,

@@ -48,6 +48,10 @@ impl Request {
         Self { method: "GET", path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
     }
 
+    pub(crate) fn delete(path: &str) -> Self {
+        Self { method: "DELETE", ..Self::get(path) }
+    }
+
     pub(crate) fn post(path: &str, body: Value) -> Self {
         Self::with_json("POST", path, body)
     }

@@ -21,6 +21,7 @@ mod error;
 mod events;
 mod feedback;
 mod identities;
+mod inject;
 mod mail;
 mod mailbox;
 mod methods;

@@ -198,7 +198,7 @@ impl Core {
         Ok(())
     }
 
-    fn put_into_queue(
+    pub(super) fn put_into_queue(
         &mut self,
         index: usize,
         message: &Arc<Message>,

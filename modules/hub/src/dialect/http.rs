@@ -143,6 +143,7 @@ fn router(door: Door) -> Router {
         .route("/isotherm/v1/faults", get(faults::list).post(faults::add).delete(faults::clear))
         .route("/isotherm/v1/faults/{id}", delete(faults::clear_one))
         .route("/isotherm/v1/messages", post(events::send))
+        .route("/isotherm/v1/inputs", post(events::into_input))
         .route("/isotherm/v1/devices/{device}/messages/devicebound", post(devicebound::send))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::disable()) // `whole` has limited it

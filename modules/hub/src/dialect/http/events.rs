@@ -2,14 +2,19 @@
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use isotherm_iothub::{Identity, Message, SystemProperty};
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use super::Door;
 use super::failure::{Answer, Failure};
 use crate::core::{ApiError, ErrorCode, Refusal, Right};
 
+/// The content type of several messages in one body.
+const BATCH: &str = "application/vnd.microsoft.iothub.json";
 /// How application properties travel in headers.
 pub(crate) const PROPERTY: &str = "iothub-app-";
 /// How system properties do.
@@ -44,6 +49,12 @@ pub(crate) async fn from_module(
 
 async fn own(door: &Door, who: &Identity, headers: &HeaderMap, body: Bytes) -> Answer<StatusCode> {
     door.authorize_client(headers, who)?;
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == BATCH) {
+        for message in batch(&body).map_err(|why| Failure::argument(&door.shared.host, why))? {
+            publish(door, who, message).await?;
+        }
+        return Ok(StatusCode::NO_CONTENT);
+    }
     publish(door, who, message(door, headers, body)?).await
 }
 
@@ -74,6 +85,31 @@ pub(crate) async fn send(
         return Err(door.failure(ApiError::new(code, format!("{who}: no such identity"))));
     }
     publish(&door, &who, message).await
+}
+
+/// `POST /isotherm/v1/inputs?to=device/module&input=NAME&property=NAME=VALUE`: straight into a module's input.
+pub(crate) async fn into_input(
+    State(door): State<Door>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<StatusCode> {
+    door.authorize(&headers, Right::ServiceConnect, "/")?;
+    let mut message = message(&door, &headers, body)?;
+    let (mut to, mut input) = (String::new(), String::new());
+    for (name, value) in pairs(query.as_deref().unwrap_or("")) {
+        match (name.as_str(), value.split_once('=')) {
+            ("to", _) => to = value,
+            ("input", _) => input = value,
+            ("property", Some((name, value))) => message.properties.set(name, value),
+            _ => {}
+        }
+    }
+    let who = to.parse::<Identity>();
+    let who = who.map_err(|refused| Failure::argument(&door.shared.host, format!("to: {refused}")))?;
+    let put = door.shared.core().put_into_input(&who, &input, message);
+    door.shared.durable(put.map_err(|error| door.failure(error))?).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn publish(door: &Door, who: &Identity, message: Message) -> Answer<StatusCode> {
@@ -120,6 +156,28 @@ pub(crate) fn message(door: &Door, headers: &HeaderMap, body: Bytes) -> Answer<M
     Ok(message)
 }
 
+/// The messages of `[{"body":"…base64…","properties":{"iothub-app-name":"value"}}]`.
+fn batch(body: &[u8]) -> Result<Vec<Message>, String> {
+    let wrong = |what: &str| format!("a batch is [{{\"body\":\"base64\",\"properties\":{{}}}}]: {what}");
+    let entries: Value = serde_json::from_slice(body).map_err(|error| wrong(&error.to_string()))?;
+    let entries = entries.as_array().ok_or_else(|| wrong("no list"))?;
+    let read = |entry: &Value| {
+        let body = entry.get("body").and_then(Value::as_str).ok_or_else(|| wrong("no body"))?;
+        let is_text = entry.get("base64Encoded").is_some_and(|it| it == false);
+        let bytes = if is_text { Ok(body.as_bytes().to_vec()) } else { STANDARD.decode(body) };
+        let mut message = Message::new(bytes.map_err(|error| wrong(&error.to_string()))?);
+        for (name, value) in entry.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            match SYSTEM.iter().find(|(header, _)| name.eq_ignore_ascii_case(header)) {
+                Some((_, property)) => message.system.set(*property, value),
+                None => message.properties.set(name.strip_prefix(PROPERTY).unwrap_or(name), value),
+            }
+        }
+        Ok(message)
+    };
+    entries.iter().map(read).collect()
+}
+
 /// A query's names and values, decoded.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
@@ -132,6 +190,15 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_is_read_as_node_writes_it() {
+        let body = br#"[{"body": "MQ==", "properties":{"iothub-app-first":"yes"}},{"body": "Mg=="}]"#;
+        let batch = batch(body).unwrap();
+        assert_eq!((&batch[0].body[..], &batch[1].body[..]), (&b"1"[..], &b"2"[..]));
+        assert_eq!(batch[0].properties.iter().collect::<Vec<_>>(), [("first", Some("yes"))]);
+        assert!(super::batch(b"{}").is_err() && super::batch(br#"[{"body":"?"}]"#).is_err());
+    }
 
     #[test]
     fn a_querys_pairs_are_decoded_once_and_keep_their_order() {
