@@ -57,7 +57,7 @@ async fn act(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
         Some(Verb::Expect(args)) => expect::expect(context, args).await,
         Some(Verb::Fault(verb)) => fault::fault(context, verb).await,
         Some(Verb::Check(args)) => check::check(context, &args),
-        Some(Verb::Render(args)) => render::render(context, &args).await,
+        Some(Verb::Render(args)) => render::render(context, &args),
         Some(Verb::Bench(args)) => bench::bench(context, args).await,
         Some(Verb::Completions { .. }) => Ok(()),
     }

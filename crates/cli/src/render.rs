@@ -1,6 +1,8 @@
 //! `isotherm render`: from a deployment template, `.env` and `modules/*/module.json` to the manifest of a platform.
 
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use isotherm_host::Env;
@@ -20,17 +22,12 @@ pub(crate) struct Right {
 }
 
 /// Does the verb.
-pub(crate) async fn render(context: &Context, args: &RenderArgs) -> Result<(), Failure> {
+pub(crate) fn render(context: &Context, args: &RenderArgs) -> Result<(), Failure> {
     let right = read(context, &args.check, Images::Named)?;
     let out = args.out.clone().unwrap_or(right.out);
     let path = out.join(&right.file_name);
-    let (disk, file, manifest) = (context.host.disk.clone(), path.clone(), right.rendered.manifest);
-    let written = move || {
-        disk.create_dir(&out)?;
-        disk.write_atomic(&file, manifest.as_bytes())
-    };
     let name = path.display().to_string();
-    context.host.blocking(written).await.map_err(|error| Failure::No(format!("{name}: {error}")))?;
+    write(&path, &right.rendered.manifest).map_err(|error| Failure::No(format!("{name}: {error}")))?;
     let (modules, routes) = (right.rendered.modules, right.rendered.routes);
     let said = json!({
         "event": "rendered", "template": args.check.template.display().to_string(), "platform": right.platform,
@@ -39,6 +36,20 @@ pub(crate) async fn render(context: &Context, args: &RenderArgs) -> Result<(), F
     Ok(context
         .output
         .say(&said, format!("{name}: {modules} modules, {routes} routes, {}", right.platform))?)
+}
+
+/// Old or new, never half of it, and for its owner alone. Not synced: it can be rendered again.
+fn write(path: &Path, manifest: &str) -> io::Result<()> {
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}", std::process::id()));
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let written = file.write_all(manifest.as_bytes()).and_then(|()| std::fs::rename(&unfinished, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&unfinished); // what went wrong first is what is told
+    }
+    written
 }
 
 /// Reads a template and all that it refers to; says what is wrong with it.
