@@ -1,35 +1,45 @@
 //! Says when to end.
 
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::watch;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
 
 /// A word that everybody hears: end now, cleanly. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    own: Arc<watch::Sender<bool>>,
+    own: Arc<Word>,
     above: Option<Arc<Stop>>,
+}
+
+/// One stop's own word. Whoever waits for it is woken in the order in which they came (tokio's `watch` would draw it).
+#[derive(Debug, Default)]
+struct Word {
+    said: AtomicBool,
+    news: Notify,
 }
 
 impl Stop {
     /// Not said yet.
     pub fn new() -> Self {
-        Self { own: Arc::new(watch::Sender::new(false)), above: None }
+        Self { own: Arc::default(), above: None }
     }
 
     /// A stop of its own that also stops when this one does: for ending one module and not its neighbours.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { own: Arc::new(watch::Sender::new(false)), above: Some(Arc::new(self.clone())) }
+        Self { own: Arc::default(), above: Some(Arc::new(self.clone())) }
     }
 
     /// Says it. Saying it twice changes nothing.
     pub fn stop(&self) {
-        self.own.send_replace(true);
+        self.own.said.store(true, Ordering::Release);
+        self.own.news.notify_waiters();
     }
 
     /// Whether it was said.
     pub fn is_stopped(&self) -> bool {
-        *self.own.borrow() || self.above.as_ref().is_some_and(|above| above.is_stopped())
+        self.own.said.load(Ordering::Acquire) || self.above.as_ref().is_some_and(|above| above.is_stopped())
     }
 
     /// Waits until it is said. Can be dropped and called again at any time.
@@ -49,10 +59,12 @@ impl Default for Stop {
     }
 }
 
-async fn said(word: &watch::Sender<bool>) {
-    let mut ear = word.subscribe();
-    let heard = ear.wait_for(|stopped| *stopped).await;
-    debug_assert!(heard.is_ok(), "the sender is borrowed, so it lives");
+async fn said(word: &Word) {
+    let mut news = pin!(word.news.notified());
+    news.as_mut().enable(); // before looking, so that it is not said in between unheard
+    if !word.said.load(Ordering::Acquire) {
+        news.await;
+    }
 }
 
 #[cfg(test)]
