@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use std::fmt::Debug;
+use std::time::Duration;
 
 /// Tells the time of day.
 pub trait Clock: Send + Sync + Debug {
@@ -11,6 +12,11 @@ pub trait Clock: Send + Sync + Debug {
     /// Whether this is a simulation's clock: then nothing may wait outside tokio's virtual time.
     fn is_virtual(&self) -> bool {
         false
+    }
+
+    /// In virtual time: how long the next piece of work that blocks seems to take, as a slow disk makes it.
+    fn work_takes(&self) -> Duration {
+        Duration::ZERO
     }
 }
 

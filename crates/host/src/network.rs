@@ -37,6 +37,12 @@ pub trait Network: Send + Sync + Debug {
     fn listen(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<BoxListener>>;
     /// Listens on a Unix socket. A socket file that nobody answers any more is replaced.
     fn listen_unix<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, io::Result<BoxListener>>;
+
+    /// Whether no stranger can be on the line, as on a simulation's cables: then both ends leave TLS out, which costs
+    /// time there and draws chance that no seed gives. Never so on a network that is real.
+    fn is_private(&self) -> bool {
+        false
+    }
 }
 
 /// Takes in the streams that others dial.

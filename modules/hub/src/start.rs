@@ -50,7 +50,7 @@ pub(crate) struct Running {
 pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Running, Ready)> {
     let place = Place::open(&host, options)?;
     let certificates = Arc::new(open_certificates(&host, options, &place)?);
-    let tls = server_tls(&certificates)?;
+    let tls = server_tls(&host, &certificates)?;
     let device_roots = device_roots(&*place.outside, options)?;
 
     let store = open_store(options, &place)?;
@@ -111,8 +111,9 @@ fn open_certificates(host: &Host, options: &Options, place: &Place) -> anyhow::R
     Ok(certificates)
 }
 
-fn server_tls(certificates: &Certificates) -> anyhow::Result<ServerTls> {
-    Ok(ServerTls::new(&certificates.chain_pem, &certificates.key_pem, ClientCertificates::Asked)?)
+fn server_tls(host: &Host, certificates: &Certificates) -> anyhow::Result<ServerTls> {
+    let tls = ServerTls::new(&certificates.chain_pem, &certificates.key_pem, ClientCertificates::Asked)?;
+    Ok(tls.on(&*host.network))
 }
 
 /// Every name that somebody may dial this hub by.
@@ -254,7 +255,7 @@ async fn renew(shared: Arc<Shared>, options: Options, disk: Arc<dyn Disk>, folde
         }
         let names = names(&*shared.host.disk, &options);
         let renewed = Certificates::open(&*disk, &folder, &names, shared.host.wall())
-            .and_then(|certificates| server_tls(&certificates));
+            .and_then(|certificates| server_tls(&shared.host, &certificates));
         match renewed {
             Ok(tls) => shared.present(tls),
             Err(error) => tracing::warn!(%error, "the server certificate cannot be renewed"),

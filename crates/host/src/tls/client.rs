@@ -35,7 +35,11 @@ impl fmt::Debug for ClientIdentity {
 
 /// A client's end. Cheap to clone. `Debug` shows no key.
 #[derive(Clone)]
-pub struct ClientTls(TlsConnector);
+pub struct ClientTls {
+    connector: TlsConnector,
+    /// On a network where no stranger can be on the line, bytes go as they are.
+    bare: bool,
+}
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +70,7 @@ impl ClientTls {
             None => builder.with_no_client_auth(),
             Some(identity) => builder.with_client_cert_resolver(Arc::new(certified(identity)?)),
         };
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), bare: host.network.is_private() })
     }
 
     /// Greets the server of this name (or address), within [`HANDSHAKE_TIMEOUT`].
@@ -78,7 +82,10 @@ impl ClientTls {
             let reason = format!("{server_name:?} is neither a DNS name nor an IP address");
             io::Error::new(io::ErrorKind::InvalidInput, reason)
         })?;
-        match timeout(HANDSHAKE_TIMEOUT, self.0.connect(name, stream)).await {
+        if self.bare {
+            return Ok(stream);
+        }
+        match timeout(HANDSHAKE_TIMEOUT, self.connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => Err(explain::of_server(error, server_name)),
             Err(_) => Err(explain::too_late("the server")),

@@ -2,7 +2,7 @@
 
 use super::verifier::AnyCertificate;
 use super::{HANDSHAKE_TIMEOUT, TlsError, explain, provider, read_chain, read_key};
-use crate::BoxStream;
+use crate::{BoxStream, Network};
 use rustls::server::{NoClientAuth, ServerSessionMemoryCache};
 use std::io;
 use std::sync::Arc;
@@ -39,7 +39,11 @@ impl PeerCertificate {
 
 /// A server's end. Cheap to clone. `Debug` shows no key.
 #[derive(Clone)]
-pub struct ServerTls(TlsAcceptor);
+pub struct ServerTls {
+    acceptor: TlsAcceptor,
+    /// On a network where no stranger can be on the line, bytes go as they are.
+    bare: bool,
+}
 
 impl std::fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,7 +72,13 @@ impl ServerTls {
             .map_err(|why| TlsError::new("the certificate and its key", why))?;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         config.send_tls13_tickets = 1; // each one is a kept session; a client needs one
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), bare: false })
+    }
+
+    /// The same for the streams of this network: see [`Network::is_private`].
+    #[must_use]
+    pub fn on(self, network: &dyn Network) -> Self {
+        Self { bare: network.is_private(), ..self }
     }
 
     /// Greets a client, within [`HANDSHAKE_TIMEOUT`].
@@ -76,7 +86,10 @@ impl ServerTls {
     /// # Errors
     /// Says what the client did wrong, or what it did not like about us.
     pub async fn accept(&self, stream: BoxStream) -> io::Result<(BoxStream, Option<PeerCertificate>)> {
-        let greeted = timeout(HANDSHAKE_TIMEOUT, self.0.accept(stream)).await;
+        if self.bare {
+            return Ok((stream, None));
+        }
+        let greeted = timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(stream)).await;
         let stream = greeted.map_err(|_| explain::too_late("the client"))?.map_err(explain::of_client)?;
         let shown = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty());
         let certificate = shown.map(|chain| {
