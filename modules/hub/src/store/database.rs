@@ -79,7 +79,10 @@ impl Keeper {
             let file = self.disk.open(&self.path, true)?;
             let mut builder = Database::builder();
             builder.set_cache_size(self.cache_bytes);
-            self.database = Some(builder.create_with_backend(Backend(file)).map_err(io_error)?);
+            let database = builder.create_with_backend(Backend(file)).map_err(io_error)?;
+            // What is in the file is safe only once its name is.
+            self.disk.sync_dir(self.path.parent().expect("the store has a folder"))?;
+            self.database = Some(database);
         }
         Ok(self.database.as_ref().expect("it was just opened"))
     }
