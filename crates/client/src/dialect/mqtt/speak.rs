@@ -91,8 +91,8 @@ impl Link<'_> {
                 return;
             }
         };
-        if records.is_empty() {
-            self.cursor = limit; // what was there is dropped or damaged
+        if records.first().is_none_or(|(offset, _)| *offset >= limit) {
+            self.cursor = limit; // what was there is delivered, dropped or damaged; what is there may not go yet
         }
         for (offset, record) in records.into_iter().take_while(|(offset, _)| *offset < limit) {
             self.cursor = offset + 1;
