@@ -10,6 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -17,7 +18,7 @@ use super::Door;
 use super::events::pairs;
 use super::failure::{Answer, Failure};
 use super::lines;
-use crate::core::{Core, Position, Right, Subject, Tap};
+use crate::core::{Core, Event, Position, Right, Subject, Tap};
 use crate::shared::Shared;
 
 /// An empty line goes out after this long without news, so that both ends notice when the other is gone.
@@ -179,18 +180,27 @@ impl Watcher {
                             self.news.notify_one(); // there may be more at once
                         }
                     }
-                    events.extend(read);
+                    events.extend(in_turn(read));
                 }
                 Err(error) => tracing::warn!(%error, partition, "the event log cannot be read"),
             }
         }
         drop(core);
-        events.sort_by_key(|event| event.enqueued); // stable: a partition's own order stays
+        events.sort_by_key(|(turn, _)| *turn); // stable: a partition's own order stays
         let module = self.module.as_deref();
-        for event in events.iter().filter(|event| module.is_none() || event.from.module_id() == module) {
+        for (_, event) in events.iter().filter(|(_, event)| module.is_none() || event.from.module_id() == module) {
             lines::put(out, &lines::upstream(event));
         }
     }
+}
+
+/// The events of one partition, each with the moment at which it stands among those of the others: never before the
+/// one in front of it, even if the wall clock was set back between the two.
+fn in_turn(events: Vec<Event>) -> impl Iterator<Item = (Timestamp, Event)> {
+    events.into_iter().scan(Timestamp::MIN, |latest, event| {
+        *latest = event.enqueued.max(*latest);
+        Some((*latest, event))
+    })
 }
 
 /// `GET /isotherm/v1/status`: what is connected, what waits, what happened.
@@ -231,7 +241,27 @@ pub(crate) async fn status(State(door): State<Door>, headers: HeaderMap) -> Answ
 
 #[cfg(test)]
 mod tests {
+    use isotherm_iothub::{Identity, Message};
+
     use super::*;
+    use crate::core::EventSource;
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_turn_a_partitions_order() {
+        let event = |sequence, second| Event {
+            partition: 0,
+            sequence,
+            enqueued: Timestamp::from_second(second).unwrap(),
+            source: EventSource::Telemetry,
+            from: Identity::device("d").unwrap(),
+            generation: String::new(),
+            message: Message::default(),
+        };
+        let mut events: Vec<_> = in_turn(vec![event(1, 100), event(2, 40), event(3, 41)]).collect();
+        events.sort_by_key(|(turn, _)| *turn);
+        let order: Vec<u64> = events.iter().map(|(_, event)| event.sequence).collect();
+        assert_eq!(order, [1, 2, 3]);
+    }
 
     #[test]
     fn a_watch_names_its_kinds_or_hears_which_there_are() {
