@@ -48,6 +48,6 @@ impl Core {
         self.scratch.encode(&message);
         self.put_into_queue(queue, &Arc::new(message), None).map_err(full)?;
         let handle = self.queues.queues[queue].as_ref().map(|it| &it.handle);
-        Ok(self.store.appended(handle.into_iter()))
+        Ok(self.store.appended(handle))
     }
 }

@@ -252,5 +252,8 @@ mod tests {
         let deep = format!("SELECT * FROM devices WHERE {}1 = 1", "NOT ".repeat(3_000));
         assert!(Query::parse(&deep).unwrap_err().to_string().contains("deep"));
         assert!(Query::parse(&" ".repeat(QUERY_BYTES_MAX + 1)).is_err());
+        let long = |operators| format!("SELECT * FROM devices WHERE 1{} > 2", "+1".repeat(operators));
+        assert!(Query::parse(&long(501)).unwrap_err().to_string().contains("500 operators"));
+        assert!(Query::parse(&long(500)).unwrap().takes(&json!({})), "as long as it may be, and evaluated");
     }
 }

@@ -11,6 +11,8 @@ use super::{Collection, Query};
 
 /// How deep brackets and `NOT` may go.
 const DEPTH_MAX: usize = 64;
+/// How many operators there may be: a chain of them is as deep as it is long when it is evaluated.
+const OPERATORS_MAX: usize = 500;
 /// Words that end a field or a condition, and so are no aliases.
 const KEYWORDS: [&str; 12] =
     ["SELECT", "FROM", "WHERE", "GROUP", "BY", "AS", "AND", "OR", "NOT", "IN", "NIN", "ORDER"];
@@ -19,6 +21,7 @@ pub(super) struct Parser {
     tokens: Vec<(usize, Token)>,
     next: usize,
     depth: usize,
+    operators: usize,
     /// The number of the character after the last.
     end: usize,
 }
@@ -26,7 +29,7 @@ pub(super) struct Parser {
 impl Parser {
     pub(super) fn new(text: &str) -> Result<Self, Refused> {
         let end = text.trim_end().chars().count();
-        Ok(Self { tokens: tokens(text)?, next: 0, depth: 0, end })
+        Ok(Self { tokens: tokens(text)?, next: 0, depth: 0, operators: 0, end })
     }
 
     pub(super) fn query(mut self) -> Result<Query, Refused> {
@@ -121,6 +124,7 @@ impl Parser {
     fn condition(&mut self) -> Result<Condition, Refused> {
         let mut left = self.conjunction()?;
         while self.take_word("OR") {
+            self.one_operator_more()?;
             left = Condition::Or(Box::new(left), Box::new(self.conjunction()?));
         }
         Ok(left)
@@ -129,6 +133,7 @@ impl Parser {
     fn conjunction(&mut self) -> Result<Condition, Refused> {
         let mut left = self.negation()?;
         while self.take_word("AND") {
+            self.one_operator_more()?;
             left = Condition::And(Box::new(left), Box::new(self.negation()?));
         }
         Ok(left)
@@ -177,6 +182,7 @@ impl Parser {
     fn sum(&mut self) -> Result<Term, Refused> {
         let mut left = self.product()?;
         while let Some(sign) = self.take_one_of(["+", "-"]) {
+            self.one_operator_more()?;
             left = Term::Arithmetic(sign, Box::new(left), Box::new(self.product()?));
         }
         Ok(left)
@@ -185,6 +191,7 @@ impl Parser {
     fn product(&mut self) -> Result<Term, Refused> {
         let mut left = self.term()?;
         while let Some(sign) = self.take_one_of(["*", "/", "%"]) {
+            self.one_operator_more()?;
             left = Term::Arithmetic(sign, Box::new(left), Box::new(self.term()?));
         }
         Ok(left)
@@ -312,6 +319,17 @@ impl Parser {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(wrong(self.at(), format!("brackets and NOT go more than {DEPTH_MAX} deep")));
+        }
+        Ok(())
+    }
+
+    fn one_operator_more(&mut self) -> Result<(), Refused> {
+        self.operators += 1;
+        if self.operators > OPERATORS_MAX {
+            return Err(wrong(
+                self.at(),
+                format!("more than {OPERATORS_MAX} operators; IN takes a long list"),
+            ));
         }
         Ok(())
     }
