@@ -44,6 +44,16 @@ impl Place {
         Ok(Self { folder, outside, inside, ephemeral: options.ephemeral, _lock: lock })
     }
 
+    /// Puts a file into the folder for others to see. One that goes with the hub need not survive a power cut, and
+    /// does not wait for the disk: a test that starts a hub waits for it.
+    pub(crate) fn show(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let path = self.path(name);
+        if self.ephemeral {
+            return self.outside.open(&path, true)?.write_at(0, bytes);
+        }
+        self.outside.write_atomic(&path, bytes)
+    }
+
     /// The path of something in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

@@ -75,8 +75,7 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
     let workload = serve_workload(&mut tasks, &shared, certificates, &place).await;
     let ready = Ready { workload, ..ready::describe(&shared, options, &place.folder, ports) };
     place
-        .outside
-        .write_atomic(&place.path(READY_FILE), &serde_json::to_vec_pretty(&ready)?)
+        .show(READY_FILE, &serde_json::to_vec_pretty(&ready)?)
         .context("the state folder cannot be written to")?;
     tracing::info!(
         host_name = ready.host_name,
@@ -105,8 +104,7 @@ fn open_certificates(host: &Host, options: &Options, place: &Place) -> anyhow::R
     let names = names(&*place.outside, options);
     let certificates = Certificates::open(&*place.inside, &place.path(PKI_FOLDER), &names, host.wall())?;
     place
-        .outside
-        .write_atomic(&place.path(CA_FILE), certificates.authority.certificate_pem().as_bytes())
+        .show(CA_FILE, certificates.authority.certificate_pem().as_bytes())
         .context("ca.pem cannot be written")?;
     Ok(certificates)
 }
