@@ -96,7 +96,8 @@ impl Writer {
             out.buffer.extend_from_slice(&MAGIC);
             record::write(out.buffer, Kind::Base, plan.segment.base, |_| ());
         }
-        record::write(out.buffer, Kind::Mark, plan.first, |_| ());
+        let rest = plan.rest_bytes().to_le_bytes();
+        record::write(out.buffer, Kind::Mark, plan.first, |into| into.extend_from_slice(&rest));
         if let Some(note) = &plan.carried {
             record::write(out.buffer, Kind::Note, plan.segment.base, |into| into.extend_from_slice(note));
         }

@@ -4,7 +4,8 @@
 //! little-endian. The checksum covers everything but itself. Each commit begins with a *mark*: it says what is
 //! forgotten, and since it is written only after the commit before it was synced, it proves that all in front of it
 //! was on disk. That is how damage is told from an end that was never synced: before a mark it is damage, after the
-//! last mark it is a torn tail.
+//! last mark it is a torn tail. The mark also says how long its commit is: of the last one either all is there or none
+//! of it counts, for a record without the note that was written with it would be a record that its owner makes again.
 
 use std::{io, ops::Range};
 
@@ -18,6 +19,9 @@ pub(crate) const HEADER: usize = 16;
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// How far the offsets may leap over damage and still be believed.
 const LEAP_MAX: u64 = 1 << 32;
+
+/// Bytes in a mark: how many follow it in its commit. (Older files have none there.)
+const MARK: usize = 8;
 
 const KIND_SHIFT: u32 = 30;
 const LENGTH_MASK: u32 = (1 << KIND_SHIFT) - 1;
@@ -92,7 +96,7 @@ impl Head {
     fn plausible(&self, expected: u64) -> bool {
         match self.kind {
             Kind::Record | Kind::Note => self.offset >= expected && self.offset - expected < LEAP_MAX,
-            Kind::Mark => self.length == 0 && self.offset < expected.saturating_add(LEAP_MAX),
+            Kind::Mark => matches!(self.length, 0 | MARK) && self.offset < expected.saturating_add(LEAP_MAX),
             Kind::Base => self.length == 0 && self.offset >= expected,
         }
     }
@@ -137,6 +141,12 @@ impl<'a> Scanner<'a> {
     /// The position of the next entry.
     pub(crate) fn position(&self) -> u64 {
         self.at
+    }
+
+    /// Where the commit ends that begins with this mark.
+    pub(crate) fn commit_end(&self, mark: &Entry) -> u64 {
+        let rest = self.payload(mark.payload.clone()).try_into().map_or(0, u64::from_le_bytes);
+        self.at.saturating_add(rest)
     }
 
     pub(crate) fn payload(&self, range: Range<usize>) -> &[u8] {

@@ -67,20 +67,28 @@ impl Recovered {
         if begun {
             scanner = Scanner::new(file, MAGIC.len() as u64, length, READ_BYTES);
         }
-        // What was found up to the first damage that no later mark has shown to be more than a torn tail.
+        // What was found up to the commit with the first damage that no later mark has shown to be more than a torn
+        // tail.
         let mut doubt: Option<(u64, Self)> = None;
+        // What was found before the last commit, and where that one ends.
+        let mut commit: Option<(u64, Self, u64)> = None;
         loop {
+            let at = scanner.position();
             match if begun { scanner.step(self.next)? } else { Step::Damage } {
                 Step::End => break,
                 Step::Entry(entry) => {
                     if entry.kind == Kind::Mark {
                         doubt = None;
+                        commit = last.then(|| (at, self.clone(), scanner.commit_end(&entry)));
                     }
                     self.entry(&entry, &scanner);
                 }
                 Step::Damage => {
                     if doubt.is_none() {
-                        doubt = Some((scanner.position(), self.clone()));
+                        doubt = Some(match commit.take() {
+                            Some((begun, before, end)) if end > at => (begun, before),
+                            _ => (at, self.clone()),
+                        });
                     }
                     self.report.corrupt_records += 1;
                     self.damaged = true;
@@ -91,7 +99,8 @@ impl Recovered {
                 }
             }
         }
-        if let Some((torn_at, before)) = doubt.filter(|_| last) {
+        let short = commit.filter(|(_, _, end)| *end > length).map(|(at, before, _)| (at, before));
+        if let Some((torn_at, before)) = doubt.or(short).filter(|_| last) {
             *self = before;
             self.report.torn_bytes = length - torn_at;
             self.segment_mut().bytes = torn_at;

@@ -39,6 +39,15 @@ pub(crate) struct Plan {
     pub(crate) note: Option<Bytes>,
 }
 
+impl Plan {
+    /// How many bytes follow the mark.
+    pub(crate) fn rest_bytes(&self) -> u64 {
+        let notes = self.carried.iter().chain(&self.note).map(|note| HEADER + note.len());
+        let chunks = self.chunks.iter().map(|chunk| chunk.bytes.len());
+        notes.chain(chunks).sum::<usize>() as u64
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct State {
     limit_bytes: u64,
