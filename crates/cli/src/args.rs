@@ -222,7 +222,7 @@ pub(crate) enum Module {
 /// `isotherm twin`.
 #[derive(Debug, Clone, Subcommand)]
 #[command(
-    after_help = "IDENTITY: `filter` (a module of this device), `device` (after a hub's other device), or `device/module`.\n\nExamples:\n  isotherm twin get filter\n  isotherm twin patch filter '{\"TemperatureThreshold\": 30}'\n  isotherm twin watch filter"
+    after_help = "IDENTITY: `filter` (a module of this device), `device` or `device/module`.\n\nExamples:\n  isotherm twin get filter\n  isotherm twin patch filter '{\"TemperatureThreshold\": 30}'\n  isotherm twin watch filter"
 )]
 pub(crate) enum TwinVerb {
     /// Print the whole twin.
