@@ -148,6 +148,9 @@ struct State {
     round: u64,
     /// Whether the committer has been called already since the last round began: a call costs a system call.
     called: Call,
+    /// Batches that are being taken in, and whether one of them has something for the committer.
+    batches: usize,
+    uncalled: bool,
     trouble: Option<String>,
     closed: bool,
 }
@@ -308,16 +311,31 @@ impl Store {
         self.shared.state.lock().expect("nothing panics under the store's lock")
     }
 
+    /// Until what comes back is dropped, the committer is not woken: what is said in one breath goes into one round,
+    /// instead of the first of it into one and the rest into the next. A round that is due anyway does not wait.
+    pub(crate) fn batch(&self) -> Batch {
+        self.state().batches += 1;
+        Batch(self.clone())
+    }
+
+    /// Wakes the committer.
+    fn call(&self, state: MutexGuard<'_, State>) {
+        let wake = state.waiting.dirty.clone();
+        drop(state);
+        self.shared.due.notify_one();
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+
     /// Tells the committer, and says which round it will be.
     fn due(&self, mut state: MutexGuard<'_, State>, call: Call) -> Ticket {
         let ticket = state.round + 1;
         if call > state.called {
             state.called = call;
-            let wake = state.waiting.dirty.clone();
-            drop(state);
-            self.shared.due.notify_one();
-            if let Some(wake) = wake {
-                wake();
+            match state.batches {
+                0 => self.call(state),
+                _ => state.uncalled = true,
             }
         }
         match self.shared.settings.sync {
@@ -327,9 +345,50 @@ impl Store {
     }
 }
 
+/// Messages of one breath, see [`Store::batch`].
+pub(crate) struct Batch(Store);
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // It may be dropped by a panic, and one more would end the process.
+        let Ok(mut state) = self.0.shared.state.lock() else { return };
+        state.batches -= 1;
+        if state.batches == 0 && std::mem::take(&mut state.uncalled) {
+            self.0.call(state);
+        }
+    }
+}
+
 impl State {
     /// Whether a round is wanted now, not only some time.
     fn is_dirty(&self) -> bool {
         self.journals.is_dirty() || !self.changes.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isotherm_host::MemoryDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_calls_the_committer_once_and_at_its_end() {
+        let (store, _) =
+            Store::open(Arc::new(MemoryDisk::new()), Path::new("/s"), Settings::default()).unwrap();
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&calls);
+        store.on_dirty(Arc::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }));
+        let batch = store.batch();
+        let first = store.put(Table::Policies, "a", vec![1]);
+        assert_eq!(store.put(Table::Policies, "b", vec![2]), first);
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+        drop(batch);
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        assert!(matches!(store.commit_round(), Round::Committed(ticket) if ticket == first));
+        drop(store.batch());
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "an empty batch calls nobody");
     }
 }

@@ -89,6 +89,7 @@ impl Connection {
         let (id, who) = (client.session, client.who.clone());
         let both = self.shared.now();
         self.look |= !self.settled.is_empty(); // settling makes room
+        let _batch = self.shared.store.batch();
         let mut core = self.shared.core();
         for delivery in self.settled.drain(..) {
             core.settle(id, delivery, Outcome::Accepted, both);
