@@ -1,0 +1,248 @@
+//! A whole site in one thread and in virtual time, from its first start until all that was sensed has arrived.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use isotherm_host::{Chance, Env};
+use isotherm_hub::{READY_FILE, Ready};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::clock::{Watch, millis};
+use crate::cloud::Cloud;
+use crate::faults::{Blow, Draw, Fault};
+use crate::ledger::Ledger;
+use crate::life::Name;
+use crate::machine::{Machine, Outside, Role};
+use crate::network::Net;
+use crate::site::{self, STATE, TEMPLATE, THRESHOLD};
+use crate::trace::Trace;
+use crate::{Outcome, Plan, panics};
+
+/// Before the chips fall silent, so long nothing goes wrong any more.
+const CALM: Duration = Duration::from_secs(20);
+/// How long what is under way may take to arrive once nothing goes wrong any more.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// What was being written when the chips fell silent is written by then.
+const SETTLED: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// Sensors of a site, at most.
+const SENSORS_MAX: u64 = 3;
+/// What all outboxes may hold on disk when everything has arrived: their segments' rests.
+const OUTBOX_REST: u64 = 1 << 20;
+/// Connections that the hub may have then: the modules', the watch, and one that asks.
+const CONNECTIONS_MAX: u64 = 10;
+
+struct World {
+    outside: Outside,
+    chance: Chance,
+    site_clock: Arc<AtomicI64>,
+    hub: Arc<Machine>,
+    filter: Arc<Machine>,
+    sensors: Vec<Arc<Machine>>,
+    thresholds: mpsc::Sender<f64>,
+}
+
+/// Plays one seed; to be called inside of a runtime whose time is virtual.
+pub(crate) async fn play(seed: u64, plan: &Plan) -> Outcome {
+    let began = Instant::now();
+    let chance = Chance::seeded(seed);
+    let kinds = match &plan.faults {
+        Some(kinds) => kinds.clone(),
+        None => Fault::ALL.into_iter().filter(|_| chance.u64().is_multiple_of(2)).collect(),
+    };
+    let (thresholds, wanted) = mpsc::channel(64);
+    let world = World::new(&chance, plan, thresholds);
+    let until = Duration::from_secs(plan.minutes * 60);
+    let sensors: Vec<Name> = world.sensors.iter().map(|sensor| sensor.name.clone()).collect();
+    let draw = Draw {
+        chance: &chance.fork(),
+        hub: &world.hub.name,
+        filter: &world.filter.name,
+        sensors: &sensors,
+        until: until.saturating_sub(CALM),
+        blows: Vec::new(),
+    };
+    let blows = draw.all(&kinds);
+    let ledger = Arc::clone(&world.outside.ledger);
+    let trace = world.outside.trace.clone();
+    tokio::spawn(Arc::clone(&world.hub).keep_running(world.outside.clone(), site::hub_env()));
+    let strikes = async {
+        for (at, blow) in blows {
+            sleep_until(began + at).await;
+            world.strike(blow).await;
+        }
+        sleep_until(began + until).await;
+    };
+    let (cloud, ()) = tokio::join!(biased; world.begin(wanted, until), strikes);
+    match cloud {
+        Ok(cloud) => world.finish(&cloud).await,
+        Err(error) => ledger.books().problem(format!("the site never came up: {error:#}")),
+    }
+    let mut books = ledger.books();
+    panics::take().into_iter().for_each(|panic| books.problem(panic));
+    Outcome {
+        seed,
+        faults: kinds,
+        trace: trace.hash(),
+        sensed: books.sensed(),
+        delivered: books.delivered,
+        repeats: books.repeats,
+        lost: books.missing().len() as u64,
+        renumbered: books.renumbered(),
+        problems: books.take_problems(),
+        virtual_time: began.elapsed(),
+    }
+}
+
+impl World {
+    fn new(chance: &Chance, plan: &Plan, thresholds: mpsc::Sender<f64>) -> Self {
+        let trace = Trace::begin(plan.trace);
+        let net = Net::new(chance.fork(), trace.clone());
+        let ledger = Arc::new(Ledger::default());
+        let site_clock = Arc::new(AtomicI64::new(0));
+        let machine =
+            |name: &str, role| Machine::new(&Name::from(name), role, Watch::new(&site_clock), chance.fork());
+        let hub = machine("hub", Role::Hub);
+        let filter = machine("filter", Role::Filter);
+        let count = 1 + chance.u64() % SENSORS_MAX;
+        let sensors: Vec<Arc<Machine>> =
+            (1..=count).map(|number| machine(&format!("sensor{number}"), Role::Sensor)).collect();
+        let names: Vec<Name> = sensors.iter().map(|sensor| sensor.name.clone()).collect();
+        hub.platter.put(TEMPLATE.as_ref(), site::template(&names, chance).as_bytes());
+        for name in &names {
+            ledger.books().open(name, chance.fork());
+        }
+        ledger.books().desired(THRESHOLD);
+        let outside = Outside { net, ledger, trace, lives: Arc::default() };
+        Self { outside, chance: chance.fork(), site_clock, hub, filter, sensors, thresholds }
+    }
+
+    /// Waits for the hub, then starts everybody else.
+    async fn begin(&self, mut wanted: mpsc::Receiver<f64>, within: Duration) -> anyhow::Result<Arc<Cloud>> {
+        let began = Instant::now();
+        let ready = loop {
+            if let Some(ready) = self.ready() {
+                break ready;
+            }
+            anyhow::ensure!(began.elapsed() < within + PATIENCE, "the hub was never ready");
+            sleep(LOOK).await;
+        };
+        let ca = self.hub.platter.get(ready.ca.as_ref());
+        for machine in self.sensors.iter().chain([&self.filter]) {
+            machine.platter.put(site::ca(), ca.as_deref().unwrap_or_default());
+            let env = site::module_env(&machine.name, &ready, &self.chance);
+            tokio::spawn(Arc::clone(machine).keep_running(self.outside.clone(), env));
+        }
+        let far = Machine::new(&Name::from("cloud"), Role::Hub, self.hub.watch.clone(), self.chance.fork());
+        let life = self.outside.new_life(&far.name);
+        let host = far.host(&self.outside, &life, Env::default());
+        let cloud = Arc::new(Cloud::new(host, &ready, &self.hub.name, Arc::clone(&self.outside.ledger))?);
+        let (reader, writer) = (Arc::clone(&cloud), Arc::clone(&cloud));
+        tokio::spawn(async move { reader.watch().await });
+        tokio::spawn(async move {
+            while let Some(celsius) = wanted.recv().await {
+                writer.desire(celsius).await;
+            }
+        });
+        Ok(cloud)
+    }
+
+    fn ready(&self) -> Option<Ready> {
+        let bytes = self.hub.platter.get(&std::path::Path::new(STATE).join(READY_FILE))?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn machine(&self, name: &Name) -> &Arc<Machine> {
+        let everybody = [&self.hub, &self.filter].into_iter().chain(&self.sensors);
+        everybody
+            .into_iter()
+            .find(|machine| machine.name == *name)
+            .expect("faults are drawn for those who are there")
+    }
+
+    async fn strike(&self, blow: Blow) {
+        self.outside.trace.say(format_args!("{blow:?}"));
+        let net = &self.outside.net;
+        match blow {
+            Blow::Kill { whom, end, fuse, down } => self.machine(&whom).end(end, fuse, down),
+            Blow::Cut { one, other } => net.cut(&one, &other, true, false),
+            Blow::Join { one, other, forgets } => net.cut(&one, &other, false, forgets),
+            Blow::Quality { one, other, quality } => net.link(&one, &other).set_quality(quality),
+            Blow::Fill { whose, full } => self.machine(&whose).platter.fill(full),
+            Blow::Slow { whose, slowness } => self.machine(&whose).platter.slow_down(slowness),
+            Blow::Jump { whose: Some(whose), by } => self.machine(&whose).watch.jump(by),
+            Blow::Jump { whose: None, by } => {
+                self.site_clock.fetch_add(millis(by), std::sync::atomic::Ordering::Relaxed);
+            }
+            Blow::Threshold(celsius) => {
+                let _ = self.thresholds.send(celsius).await; // the receiver lives as long as the world
+            }
+        }
+    }
+
+    /// Lets everything arrive, and looks whether it has.
+    async fn finish(&self, cloud: &Cloud) {
+        let ledger = &self.outside.ledger;
+        ledger.books().hush();
+        self.outside.trace.say(format_args!("the chips fall silent"));
+        let calm = Instant::now();
+        let mut twin = Err(std::io::Error::other("nobody asked"));
+        while calm.elapsed() < PATIENCE {
+            sleep(LOOK).await;
+            if calm.elapsed() >= SETTLED && self.is_up() && ledger.books().missing().is_empty() {
+                twin = cloud.thresholds().await;
+                let converged = twin.as_ref().is_ok_and(|(reported, desired)| reported == desired);
+                if converged && self.is_at_rest(cloud).await.is_ok() {
+                    break;
+                }
+            }
+        }
+        let missing = ledger.books().missing();
+        missing.into_iter().for_each(|what| ledger.books().problem(format!("{what} has not arrived")));
+        match twin {
+            Ok((reported, desired)) if reported == desired => {}
+            Ok((reported, desired)) => {
+                let said = format!("the filter's twin desires {desired:?}, and {reported:?} is reported");
+                ledger.books().problem(said);
+            }
+            Err(error) => ledger.books().problem(format!("the filter's twin cannot be read: {error}")),
+        }
+        if let Err(restless) = self.is_at_rest(cloud).await {
+            ledger.books().problem(restless);
+        }
+        if let Err(error) = cloud.read_again().await {
+            ledger
+                .books()
+                .problem(format!("the event log does not show again all that it has shown: {error}"));
+        }
+        ledger.books().check();
+    }
+
+    /// Whether everybody runs: one who is still away may bring more when it comes back.
+    fn is_up(&self) -> bool {
+        [&self.hub, &self.filter].into_iter().chain(&self.sensors).all(|machine| machine.is_up())
+    }
+
+    /// Whether nothing is held back anywhere, and nothing is left over.
+    async fn is_at_rest(&self, cloud: &Cloud) -> Result<(), String> {
+        let status =
+            cloud.status().await.map_err(|error| format!("the hub does not tell its status: {error}"))?;
+        if status["queued"] != json!(0) {
+            return Err(format!("the hub still holds {} messages", status["queued"]));
+        }
+        if status["connections"].as_u64().is_none_or(|open| open > CONNECTIONS_MAX) {
+            return Err(format!("the hub has {} connections open", status["connections"]));
+        }
+        for machine in self.sensors.iter().chain([&self.filter]) {
+            let bytes = machine.platter.bytes_in("/outbox/");
+            if bytes > OUTBOX_REST {
+                return Err(format!("{}'s empty outbox takes {bytes} bytes", machine.name));
+            }
+        }
+        Ok(())
+    }
+}
