@@ -14,6 +14,7 @@ mod render;
 mod run;
 mod send;
 mod service;
+mod simulate;
 mod twin;
 mod up;
 mod watch;
@@ -56,6 +57,7 @@ async fn act(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
         Some(Verb::Watch(args)) => watch::watch(context, args).await,
         Some(Verb::Expect(args)) => expect::expect(context, args).await,
         Some(Verb::Fault(verb)) => fault::fault(context, verb).await,
+        Some(Verb::Simulate(args)) => simulate::simulate(context, &args),
         Some(Verb::Check(args)) => check::check(context, &args),
         Some(Verb::Render(args)) => render::render(context, &args),
         Some(Verb::Bench(args)) => bench::bench(context, args).await,
