@@ -112,7 +112,7 @@ refused(404, "ModuleNotFound", registry.get_module_twin, "d1", "nobody")
 refused(404, "DeviceNotOnline", registry.invoke_device_method, "d1", CloudToDeviceMethod(method_name="m"))
 refused(404, "DeviceNotFound", registry.invoke_device_method, "nobody", CloudToDeviceMethod(method_name="m"))
 client = IoTHubDeviceClient.create_from_connection_string(
-    f"HostName={host_name};DeviceId=d1;SharedAccessKey={key}", server_verification_cert=ca_text()
+    f"HostName={host_name};DeviceId=d1;SharedAccessKey={key}", server_verification_cert=ca_text(), product_info="dtmi:com:example:Thermostat;1",
 )
 client.connect()
 client.on_method_request_received = lambda request: request.name != "silent" and client.send_method_response(
@@ -233,6 +233,7 @@ refused(404, "JobNotFound", jobs.get_scheduled_job, "nothing")
 # digital twins
 twins = DigitalTwinClient.from_connection_string(owner)
 assert twins.get_digital_twin("d1")["temp"] == 21.5
+assert twins.get_digital_twin("d1")["$metadata"]["$model"] == "dtmi:com:example:Thermostat;1"
 twins.update_digital_twin("d1", [{"op": "add", "path": "/target", "value": 20}])
 assert registry.get_twin("d1").properties.desired["target"] == 20
 assert twins.invoke_command("d1", "reboot", {"now": True})["got"] == {"now": True}

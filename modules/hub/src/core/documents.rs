@@ -254,7 +254,7 @@ pub(super) fn twin(person: &Person) -> Value {
             "cloudToDeviceMessageCount": person.mail.len(),
             "authenticationType": record.auth.kind,
             "x509Thumbprint": thumbprints(person),
-            "modelId": "",
+            "modelId": record.model.as_deref().unwrap_or(""),
             "version": person.twin.version,
         }),
     );

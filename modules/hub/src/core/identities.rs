@@ -68,6 +68,7 @@ impl Core {
             managed_by: None,
             scope: None,
             parents: Vec::new(),
+            model: None,
         }
     }
 

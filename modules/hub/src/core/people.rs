@@ -50,6 +50,9 @@ pub(super) struct Record {
     pub(super) managed_by: Option<String>,
     pub(super) scope: Option<String>,
     pub(super) parents: Vec<String>,
+    /// The digital-twin model that the client last said it has.
+    #[serde(default)]
+    pub(super) model: Option<String>,
 }
 
 /// A device or module.

@@ -13,6 +13,9 @@ use super::seats::Session;
 use super::{Core, Counter, Now, Wake, What};
 use crate::store::{Table, Ticket};
 
+/// Longest id of a digital-twin model, as DTDL has it.
+const MODEL_BYTES_MAX: usize = 128;
+
 /// A session, as long as it lasts; of an ended one nothing comes out and nothing is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub(super) u64);
@@ -179,6 +182,16 @@ impl Core {
             self.send_waiting_calls(place, now);
         }
         Ok(Attached { session, present })
+    }
+
+    /// Keeps the digital-twin model that a client says it has; its twin shows it. What is too long is not kept.
+    pub fn set_model(&mut self, who: &Identity, model: &str) {
+        let Some(place) = self.people.find(who).filter(|_| model.len() <= MODEL_BYTES_MAX) else { return };
+        let record = &mut self.people[place].record;
+        if record.model.as_deref() != Some(model) {
+            record.model = Some(model.to_owned());
+            self.keep_record(place);
+        }
     }
 
     /// Moves the end of a session: its client has shown a new token (AMQP's claims-based security).

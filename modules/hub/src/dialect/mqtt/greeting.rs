@@ -25,8 +25,8 @@ struct No(ConnectCode, &'static str, String);
 impl Connection {
     /// Answers CONNECT, or sees to it that it is answered when the same identity's older socket is closed.
     pub(super) fn greet(&mut self, now: Instant, connect: &Connect, session: &mut Server) -> Flow {
-        if let Ok(who) = identity(connect)
-            && let Some(flow) = self.struck_at_the_door(now, &who, session)
+        if let Ok(user_name) = user_name(connect)
+            && let Some(flow) = self.struck_at_the_door(now, &user_name.identity, session)
         {
             return flow;
         }
@@ -51,10 +51,13 @@ impl Connection {
     }
 
     fn let_in(&self, connect: &Connect) -> Result<Stage, No> {
-        let who = identity(connect)?;
+        let UserName { identity: who, model_id, .. } = user_name(connect)?;
         let authenticated = self.authenticate(&who, connect)?;
         let will = connect.will.as_ref().map(|will| will_message(&who, will)).transpose()?;
         let now = self.shared.now();
+        if let Some(model) = &model_id {
+            self.shared.core().set_model(&who, model);
+        }
         let attached = self
             .shared
             .core()
@@ -113,7 +116,7 @@ impl Connection {
 }
 
 /// Who a CONNECT says it is.
-fn identity(connect: &Connect) -> Result<Identity, No> {
+fn user_name(connect: &Connect) -> Result<UserName, No> {
     let user_name = connect.user_name.as_deref().unwrap_or("");
     let user_name = UserName::parse(user_name).map_err(|refused| {
         No(ConnectCode::ServerUnavailable, "mqtt_refused_user_name", refused.to_string())
@@ -122,7 +125,7 @@ fn identity(connect: &Connect) -> Result<Identity, No> {
         let why = format!("the client id must be {}, as in the user name", user_name.identity);
         return Err(No(ConnectCode::NotAuthorized, "mqtt_refused_client_id", why));
     }
-    Ok(user_name.identity)
+    Ok(user_name)
 }
 
 /// A will is a message of the client's own, or it is no will.
