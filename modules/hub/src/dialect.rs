@@ -1,4 +1,5 @@
 //! How the hub speaks with whoever comes in. A new dialect is a file here and a port in `listen`.
 
+pub(crate) mod amqp;
 pub(crate) mod http;
 pub(crate) mod mqtt;

@@ -31,6 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
     Mqtts,
+    Amqps,
     Https,
 }
 
@@ -126,6 +127,7 @@ async fn connect(
     let arrival = Arrival { certificate: certificate.map(Arc::new), _seat: seat };
     match door {
         Door::Mqtts => dialect::mqtt::serve(shared, stream, arrival).await,
+        Door::Amqps => dialect::amqp::serve(shared, stream, arrival).await,
         Door::Https => dialect::http::serve(shared, stream, arrival).await,
     }
 }
@@ -147,6 +149,11 @@ pub(crate) struct Judged {
 }
 
 impl Arrival {
+    /// Whether a certificate was shown at all.
+    pub(crate) fn has_certificate(&self) -> bool {
+        self.certificate.is_some()
+    }
+
     /// Looks at the certificate: whose is it, and does it lead to one of the `roots`?
     pub(crate) fn judge(&self, roots: &str, now: Timestamp) -> Option<Judged> {
         let shown = self.certificate.as_deref()?;

@@ -56,16 +56,16 @@ pub struct Ports {
     /// AMQP over TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amqps: Option<u16>,
-    /// REST, and MQTT over WebSocket.
+    /// REST, and MQTT and AMQP over WebSocket.
     pub https: u16,
 }
 
-/// Describes a hub that listens on these `ports` (MQTT, HTTPS) and has its state in `folder`.
-pub(crate) fn describe(shared: &Shared, options: &Options, folder: &Path, ports: (u16, u16)) -> Ready {
+/// Describes a hub that listens on these `ports` and has its state in `folder`.
+pub(crate) fn describe(shared: &Shared, options: &Options, folder: &Path, ports: Ports) -> Ready {
     let core = shared.core();
     let host_name = &options.host_name;
     let dial = dial_name(shared, options);
-    let gateway = if ports.0 == MQTTS_PORT { dial.clone() } else { format!("{dial}:{}", ports.0) };
+    let gateway = if ports.mqtts == MQTTS_PORT { dial.clone() } else { format!("{dial}:{}", ports.mqtts) };
     let policies: BTreeMap<String, String> = core
         .policies()
         .into_iter()
@@ -96,7 +96,7 @@ pub(crate) fn describe(shared: &Shared, options: &Options, folder: &Path, ports:
     Ready {
         host_name: host_name.clone(),
         address: options.listen.to_string(),
-        ports: Ports { mqtts: ports.0, amqps: None, https: ports.1 },
+        ports,
         ca: folder.join(CA_FILE).display().to_string(),
         policies,
         event_hub,

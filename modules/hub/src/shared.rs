@@ -1,7 +1,7 @@
 //! What every connection of a hub shares.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use isotherm_host::Host;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::core::{Core, Now, SessionId};
 use crate::counters::{Counters, Seldom};
+use crate::dialect::amqp::Readers;
 use crate::faults::{self, Faults};
 use crate::jobs::Jobs;
 use crate::listen::Room;
@@ -27,6 +28,10 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) throttles: Throttles,
     pub(crate) room: Room,
+    /// Who reads the event endpoint.
+    pub(crate) readers: Readers,
+    /// The port of AMQP, once it is open: old clients of the event endpoint are sent there.
+    pub(crate) amqps: OnceLock<u16>,
     /// Authorities trusted for devices' certificates, PEM; empty if none.
     pub(crate) device_roots: String,
     seldom: Seldom,
@@ -53,6 +58,8 @@ impl Shared {
             faults: Faults::default(),
             throttles,
             room: Room::new(),
+            readers: Readers::default(),
+            amqps: OnceLock::new(),
             device_roots,
             seldom: Seldom::default(),
             core: Mutex::new(core),

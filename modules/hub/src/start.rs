@@ -21,7 +21,7 @@ use crate::listen::{self, Door};
 use crate::options::{Options, Quotas, SyncWhen};
 use crate::place::Place;
 use crate::quotas::Throttles;
-use crate::ready::{self, READY_FILE, Ready};
+use crate::ready::{self, Ports, READY_FILE, Ready};
 use crate::shared::Shared;
 use crate::store::{Settings, Store, SyncMode};
 use crate::workload::{self, Workload};
@@ -64,10 +64,17 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
     deployment::apply(&shared, options, &place).await?;
 
     let mqtts = open(&shared.host, options, "mqtts", options.mqtts).await?;
+    let amqps = open(&shared.host, options, "amqps", options.amqps).await?;
     let https = open(&shared.host, options, "https", options.https).await?;
-    let ports = (mqtts.local_addr()?.port(), https.local_addr()?.port());
+    let ports = Ports {
+        mqtts: mqtts.local_addr()?.port(),
+        amqps: Some(amqps.local_addr()?.port()),
+        https: https.local_addr()?.port(),
+    };
+    let _ = shared.amqps.set(amqps.local_addr()?.port()); // only ever set here
     let mut tasks = JoinSet::new();
     tasks.spawn(listen::listen(Arc::clone(&shared), mqtts, Door::Mqtts));
+    tasks.spawn(listen::listen(Arc::clone(&shared), amqps, Door::Amqps));
     tasks.spawn(listen::listen(Arc::clone(&shared), https, Door::Https));
     jobs::resume(&shared);
     tasks.spawn(keep_time(Arc::clone(&shared)));
@@ -80,8 +87,9 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
     tracing::info!(
         host_name = ready.host_name,
         address = ready.address,
-        mqtts = ports.0,
-        https = ports.1,
+        mqtts = ports.mqtts,
+        amqps = ports.amqps,
+        https = ports.https,
         "the hub is ready"
     );
     Ok((Running { shared, tasks, committer, place }, ready))

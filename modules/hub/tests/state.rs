@@ -114,7 +114,7 @@ async fn the_ready_object_is_the_one_that_the_doors_name() {
     let sensor = ready["modules"]["sensor"].as_str().unwrap();
     let gateway = format!("GatewayHostName=localhost:{}", site.ready.ports.mqtts);
     assert!(sensor.contains("DeviceId=edge;ModuleId=sensor") && sensor.contains(&gateway), "{sensor}");
-    assert!(ready["ports"].get("amqps").is_none(), "not a port that nobody listens on");
+    assert!(ready["ports"]["amqps"].as_u64().is_some_and(|port| port > 0), "AMQP has a port too");
     assert!(ready["eventHub"].as_str().unwrap().ends_with("EntityPath=localhub"));
     site.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The way in for MQTT over WebSocket: any path, as edgeHub has it; what counts is the sub-protocol.
+//! The way in for MQTT and AMQP over WebSocket: any path, as edgeHub has it; what counts is the sub-protocol.
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -12,7 +12,9 @@ use super::Door;
 use crate::dialect;
 
 /// The sub-protocols that are spoken here.
-const SPOKEN: [&str; 1] = ["mqtt"];
+const SPOKEN: [&str; 2] = ["mqtt", AMQP];
+/// AMQP's.
+const AMQP: &str = "AMQPWSB10";
 
 /// Takes a request for a WebSocket; every other one goes on to its route.
 pub(crate) async fn or_http(State(door): State<Door>, request: Request, next: Next) -> Response {
@@ -40,7 +42,7 @@ fn upgrade(door: Door, mut request: Request) -> Result<Response, &'static str> {
     let offered = text(headers, &header::SEC_WEBSOCKET_PROTOCOL);
     let Some(agreed) = websocket::agree(offered, &SPOKEN) else {
         door.shared.counters.count("websocket_refused_protocol");
-        return Err("Sec-WebSocket-Protocol: mqtt is spoken here");
+        return Err("Sec-WebSocket-Protocol: mqtt and AMQPWSB10 are spoken here");
     };
     let response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
@@ -51,16 +53,20 @@ fn upgrade(door: Door, mut request: Request) -> Result<Response, &'static str> {
         .body(Body::empty())
         .map_err(|_| "the key is no key")?;
     let upgrading = hyper::upgrade::on(&mut request);
-    tokio::spawn(serve(door, upgrading));
+    tokio::spawn(serve(door, upgrading, agreed.eq_ignore_ascii_case(AMQP)));
     Ok(response)
 }
 
-async fn serve(door: Door, upgrading: hyper::upgrade::OnUpgrade) {
+async fn serve(door: Door, upgrading: hyper::upgrade::OnUpgrade, amqp: bool) {
     let Ok(upgraded) = upgrading.await else {
         return door.shared.counters.count("websocket_failed");
     };
     let stream: BoxStream = websocket::upgraded(Box::new(TokioIo::new(upgraded))).await;
-    dialect::mqtt::serve(door.shared, stream, door.arrival).await;
+    if amqp {
+        dialect::amqp::serve(door.shared, stream, door.arrival).await;
+    } else {
+        dialect::mqtt::serve(door.shared, stream, door.arrival).await;
+    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
