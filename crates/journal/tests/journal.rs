@@ -164,7 +164,11 @@ fn of_a_torn_commit_neither_the_records_nor_the_note_count() {
     let (path, length) = disk.files().pop().unwrap();
     disk.zero(&path, length - 4, length); // the end of the last note: its record is whole
     let (journal, recovery) = open(&disk, small());
-    assert_eq!((journal.next(), journal.note().as_deref()), (1, Some(&b"1"[..])), "whoever noted 1 makes two again");
+    assert_eq!(
+        (journal.next(), journal.note().as_deref()),
+        (1, Some(&b"1"[..])),
+        "whoever noted 1 makes two again"
+    );
     assert!(recovery.torn_bytes > 0 && recovery.corrupt_records == 0, "{recovery:?}");
 }
 

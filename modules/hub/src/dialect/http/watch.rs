@@ -188,7 +188,9 @@ impl Watcher {
         drop(core);
         events.sort_by_key(|(turn, _)| *turn); // stable: a partition's own order stays
         let module = self.module.as_deref();
-        for (_, event) in events.iter().filter(|(_, event)| module.is_none() || event.from.module_id() == module) {
+        for (_, event) in
+            events.iter().filter(|(_, event)| module.is_none() || event.from.module_id() == module)
+        {
             lines::put(out, &lines::upstream(event));
         }
     }
