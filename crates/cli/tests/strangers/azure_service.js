@@ -20,7 +20,7 @@ run(async () => {
   assert.strictEqual(changed.statusReason, 'because');
   assert.notStrictEqual(changed.etag, made.etag);
   assert.strictEqual(changed.authentication.symmetricKey.primaryKey, key, 'keys that nothing is said about stay');
-  const { responseBody: module } = await registry.addModule({ deviceId: 'n1', moduleId: 'm 1'.replace(' ', '-') });
+  const { responseBody: module } = await registry.addModule({ deviceId: 'n1', moduleId: 'm-1' });
   assert.ok(module.authentication.symmetricKey.primaryKey);
   module.managedBy = 'somebody';
   const { responseBody: managed } = await registry.updateModule(module);
@@ -95,7 +95,7 @@ run(async () => {
   while (query.hasMoreResults) pages.push((await query.nextAsTwin()).result.map((it) => it.deviceId));
   assert.deepStrictEqual(pages, [['n1'], ['n2']]);
   const counted = await registry.createQuery('SELECT status, COUNT() AS n FROM devices GROUP BY status').next();
-  assert.deepStrictEqual(counted.result, [{ status: 'enabled', n: 2 }, { status: 'disabled', n: 1 }].reverse().sort((a, b) => b.n - a.n));
+  assert.deepStrictEqual(counted.result, [{ status: 'enabled', n: 2 }, { status: 'disabled', n: 1 }]);
   await refused('ArgumentError', () => registry.createQuery('SELECT nothing').next());
 
   // configurations
