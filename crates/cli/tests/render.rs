@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{Folder, ISOTHERM, root};
+use common::{Folder, ISOTHERM, root, skipped};
 use serde_json::{Value, json};
 
 /// A folder with a template and what belongs to it.
@@ -391,7 +391,7 @@ fn files(folder: &Path) -> Vec<(String, String)> {
 #[test]
 fn iotedgedev_writes_the_same_for_our_own_template() {
     if let Err(reason) = iotedgedev() {
-        return eprintln!("skipped: {reason}");
+        return skipped!("{reason}");
     }
     let site = Site::ours("theirs-ours");
     for platform in ["amd64", "arm64v8", "arm32v7"] {
@@ -404,7 +404,7 @@ fn iotedgedev_writes_the_same_for_our_own_template() {
 #[test]
 fn iotedgedev_writes_the_same_for_a_template_that_uses_everything() {
     if let Err(reason) = iotedgedev() {
-        return eprintln!("skipped: {reason}");
+        return skipped!("{reason}");
     }
     let site = Site::of_everything("theirs-everything");
     both_write_the_same(&site, "site", "deployment.template.json", "amd64");
@@ -423,7 +423,7 @@ fn iotedgedev_writes_the_same_for_a_template_that_uses_everything() {
 fn iotedgedev_writes_the_same_for_the_template_that_it_brings_along() {
     let (_, package) = match iotedgedev() {
         Ok(found) => found,
-        Err(reason) => return eprintln!("skipped: {reason}"),
+        Err(reason) => return skipped!("{reason}"),
     };
     let read =
         |name: &str| std::fs::read_to_string(package.join("template").join(name)).expect("it brings it");

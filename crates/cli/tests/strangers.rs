@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Folder, ISOTHERM, Process, root, template};
+use common::{Folder, ISOTHERM, Process, root, skipped, template};
 use serde_json::Value;
 
 /// A Python with the packages that `.ci/strangers` installs, or why there is none.
@@ -52,7 +52,7 @@ fn run(script: &str, arguments: &[&str], test: u8, with_modules: bool) {
     let prepared = python().and_then(|python| Ok((python, hub(&folder, test, with_modules)?)));
     let (python, (_hub, ready)) = match prepared {
         Ok(prepared) => prepared,
-        Err(reason) => return eprintln!("skipped: {script}: {reason}"),
+        Err(reason) => return skipped!("{script}: {reason}"),
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/strangers");
     let done = Command::new(python)

@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Folder, ISOTHERM, Process, root};
+use common::{Folder, ISOTHERM, Process, root, skipped};
 use serde_json::Value;
 
 /// A loopback address of this test's own: Azure's SDKs have their ports wired in, so tests side by side differ by
@@ -53,7 +53,7 @@ fn run(script: &str, arguments: &[&str], test: u8) {
     let prepared = interpreter(script).and_then(|program| Ok((program, hub(&folder, test)?)));
     let (program, (_hub, ready)) = match prepared {
         Ok(prepared) => prepared,
-        Err(reason) => return eprintln!("skipped: {script}: {reason}"),
+        Err(reason) => return skipped!("{script}: {reason}"),
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/strangers");
     let done = Command::new(program)

@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Folder, ISOTHERM, Process, root, template};
+use common::{Folder, ISOTHERM, Process, root, skipped, template};
 use serde_json::Value;
 
 /// A loopback address of this test's own: the SDKs have their ports wired in, so tests side by side differ by address.
@@ -63,7 +63,7 @@ fn run(script: &str, words: &[&str], test: u8, flags: impl FnOnce(&Folder) -> Re
     });
     let (program, (_hub, ready)) = match prepared {
         Ok(prepared) => prepared,
-        Err(reason) => return eprintln!("skipped: {script}: {reason}"),
+        Err(reason) => return skipped!("{script}: {reason}"),
     };
     let ca = ready["ca"].as_str().expect("the ready object says whom to trust");
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/strangers");

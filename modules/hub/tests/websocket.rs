@@ -40,7 +40,7 @@ async fn mqtt_comes_in_over_websocket_on_any_path() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sub_protocol_that_is_not_spoken_is_refused() {
     let site = Site::start().await;
-    for offered in [None, Some("AMQPWSB10"), Some("chat")] {
+    for offered in [None, Some("mqttv3"), Some("chat")] {
         let mut headers = UPGRADE.to_vec();
         headers.extend(offered.map(|offered| ("sec-websocket-protocol", offered)));
         let answer = site.anonymous("GET", "/$iothub/websocket", &headers, "").await;

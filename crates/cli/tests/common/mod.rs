@@ -2,6 +2,16 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(unreachable_pub, reason = "a module of several test binaries")]
 
+/// Says what could not run here and why, past the test harness, which keeps what a passing test prints to itself.
+macro_rules! skipped {
+    ($($why:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "skipped: {}", format_args!($($why)*));
+    }};
+}
+#[allow(unused_imports, reason = "each test binary uses its own part of this")]
+pub(crate) use skipped;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -108,7 +118,7 @@ pub fn input(folder: &Folder) -> PathBuf {
     if real.exists() {
         return real;
     }
-    eprintln!("skipped: {} is not here; a generated year takes its place", real.display());
+    skipped!("{} is not here; a generated year takes its place", real.display());
     let path = folder.join("year.csv");
     let row = |hour: u32| {
         let day = f64::from(hour) / 24.0;
