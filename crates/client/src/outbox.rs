@@ -18,6 +18,8 @@ use crate::{Custody, Options, SendError, WhenFull};
 
 /// Encoding adds at most this many bytes to what [`Message::size`] counts, for each property.
 const ENCODED_EXTRA_BYTES: usize = 16;
+/// What the journal puts before each, in bytes.
+const RECORD_EXTRA_BYTES: usize = 16;
 /// A read takes at most this many bytes at a time, so that little memory is held.
 const READ_BYTES: usize = 64 << 10;
 /// Synced messages that stay in memory: enough that a connection that keeps up never asks the disk.
@@ -28,11 +30,18 @@ const TAIL_BYTES: usize = 64 << 10;
 pub(crate) struct Outbox {
     journal: Journal,
     when_full: WhenFull,
+    limit_bytes: u64,
     custody: Custody,
     /// All below may not be published before it is on disk.
     disk_first: Arc<AtomicU64>,
     /// Whether a commit may take long.
     durable: bool,
+}
+
+/// The most bytes that a message takes once it is encoded.
+fn encoded_bytes(message: &Message) -> usize {
+    let properties = message.system.len() + message.properties.len() + 1;
+    message.size() + properties * ENCODED_EXTRA_BYTES
 }
 
 impl Outbox {
@@ -54,10 +63,17 @@ impl Outbox {
         Ok(Self {
             journal,
             when_full: options.when_full,
+            limit_bytes,
             custody: options.custody,
             disk_first: Arc::default(),
             durable,
         })
+    }
+
+    /// Whether all of these would be taken; older ones give way, if that is the policy.
+    pub(crate) fn has_room(&self, messages: &[Message]) -> bool {
+        let wanted: usize = messages.iter().map(|message| RECORD_EXTRA_BYTES + encoded_bytes(message)).sum();
+        self.when_full == WhenFull::DropOldest || self.journal.bytes() + wanted as u64 <= self.limit_bytes
     }
 
     /// Takes a message in; says how many older ones gave way, if that is the policy.
@@ -66,8 +82,7 @@ impl Outbox {
         if bytes > MESSAGE_BYTES_MAX {
             return Err(SendError::TooLarge { bytes });
         }
-        let properties = message.system.len() + message.properties.len() + 1;
-        let size = bytes + properties * ENCODED_EXTRA_BYTES;
+        let size = encoded_bytes(message);
         let mut dropped = 0;
         loop {
             match self.journal.append_with(size, |into| message.encode(into)) {

@@ -322,6 +322,33 @@ async fn a_full_outbox_refuses_when_told_to_until_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_many_messages_a_full_outbox_takes_all_or_none_and_goes_on_when_there_is_room() {
+    let mut site = Site::new();
+    *site.down.lock().unwrap() = true;
+    let options = Options { outbox_bytes_max: 4000, when_full: WhenFull::Refuse, ..site.options() };
+    let mut client = Client::with(&site.host, options).await.unwrap();
+    let many =
+        |from: usize| (from..from + 16).map(|body| Message::new(format!("{body:0100}"))).collect::<Vec<_>>();
+    client.send_all("", many(0), Some(b"16")).await.unwrap();
+    assert_eq!(client.send_all("", many(16), Some(b"32")).await, Err(SendError::Full));
+    assert_eq!(
+        (client.held(), client.bookmark()),
+        (16, Some(b"16".to_vec())),
+        "none of them is there twice later"
+    );
+    *site.down.lock().unwrap() = false;
+    let mut peer = site.accept(twin(1)).await;
+    for body in 0..16 {
+        assert_eq!(peer.body().await, format!("{body:0100}"));
+    }
+    assert!(client.flush(LONG).await);
+    client.send_all("", many(16), Some(b"32")).await.unwrap();
+    for body in 16..32 {
+        assert_eq!(peer.body().await, format!("{body:0100}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_larger_than_the_hub_takes_is_refused_at_once() {
     let site = Site::new();
     let mut client = site.client().await;

@@ -1,6 +1,7 @@
 //! The side of the sensor that faces the chip: reads it when a reading is due, whatever the outbox is doing.
 
 use std::{
+    collections::VecDeque,
     mem,
     time::{Duration, Instant},
 };
@@ -42,7 +43,8 @@ pub(crate) struct Reader {
     waits_for_twin: bool,
     /// Which file is replayed.
     fingerprint: u64,
-    ready: Vec<Message>,
+    /// Messages, and the bookmark that is true once the outbox has them.
+    ready: VecDeque<(Message, Bookmark)>,
 }
 
 impl Reader {
@@ -67,7 +69,7 @@ impl Reader {
             socket: Socket::new(host.clone(), chip),
             status: Status::default(),
             finished: false,
-            ready: Vec::new(),
+            ready: VecDeque::new(),
             host,
             settings,
         }
@@ -150,20 +152,20 @@ impl Reader {
         self.ready.len()
     }
 
-    /// The messages that wait for the outbox, and the bookmark that is true once it has them.
-    pub(crate) fn take_ready(&mut self) -> (Vec<Message>, Bookmark) {
-        (mem::take(&mut self.ready), self.readings.mark())
+    /// The first messages that wait for the outbox, and the bookmark that is true once it has them.
+    pub(crate) fn take_ready(&mut self, most: usize) -> Vec<(Message, Bookmark)> {
+        self.ready.drain(..most.min(self.ready.len())).collect()
     }
 
     /// Puts back what the outbox did not take, before all that was read since.
-    pub(crate) fn put_back(&mut self, mut messages: Vec<Message>) {
-        messages.append(&mut self.ready);
-        self.ready = messages;
+    pub(crate) fn put_back(&mut self, messages: Vec<(Message, Bookmark)>) {
+        messages.into_iter().rev().for_each(|message| self.ready.push_front(message));
     }
 
     /// Makes a message of what waits in the batch, full or not.
     pub(crate) fn close_batch(&mut self) {
-        self.ready.extend(self.readings.close(self.settings.batch_size, self.host.wall()));
+        let message = self.readings.close(self.settings.batch_size, self.host.wall());
+        self.ready.extend(message.map(|message| (message, self.readings.mark())));
     }
 
     fn close_full_batch(&mut self) {

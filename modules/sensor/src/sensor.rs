@@ -8,12 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use isotherm_client::{Client, Event};
+use isotherm_client::{Client, Event, SendError};
 use serde_json::Value;
 use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
 
-use crate::{OUTPUT, Totals, reader::Reader, settings::Settings};
+use crate::{
+    OUTPUT, Totals,
+    reader::{READY_MAX, Reader},
+    settings::Settings,
+};
 
 /// How long to wait before what the outbox did not take is offered again.
 const OFFER_AGAIN: Duration = Duration::from_secs(1);
@@ -24,11 +28,13 @@ pub(crate) struct Sensor {
     pub(crate) reader: Reader,
     /// When the outbox, which did not take what it was offered, is offered it again.
     offer_at: Option<Instant>,
+    /// How many messages it is offered at once: fewer while it is nearly full.
+    offer: usize,
 }
 
 impl Sensor {
     pub(crate) fn new(client: Client, reader: Reader) -> Self {
-        Self { client, reader, offer_at: None }
+        Self { client, reader, offer_at: None, offer: READY_MAX }
     }
 
     pub(crate) async fn run(mut self) -> Totals {
@@ -65,13 +71,15 @@ impl Sensor {
         self.client.report(report);
     }
 
-    /// Puts all messages that are ready into the outbox with one sync, and goes on reading meanwhile. What the
-    /// outbox does not take is kept, to be offered again.
+    /// Puts the messages that are ready into the outbox with one sync, and goes on reading meanwhile. An outbox takes
+    /// all that it is offered or nothing: what it does not take is kept, and offered again in smaller pieces.
     pub(crate) async fn hand_on(&mut self) {
-        let (messages, mark) = self.reader.take_ready();
+        let taken = self.reader.take_ready(self.offer);
+        let Some((_, mark)) = taken.last() else { return };
         let mark = mark.encode();
+        let messages = taken.iter().map(|(message, _)| message.clone()).collect();
         let result = {
-            let mut sending = pin!(self.client.send_all(OUTPUT, messages.clone(), Some(&mark)));
+            let mut sending = pin!(self.client.send_all(OUTPUT, messages, Some(&mark)));
             loop {
                 tokio::select! {
                     biased; // the sync that was waited for, before more that wants one
@@ -81,10 +89,18 @@ impl Sensor {
             }
         };
         self.offer_at = None;
-        if let Err(error) = result {
-            warn!(%error, messages = messages.len(), "the outbox takes nothing; it is offered the same again");
-            self.reader.put_back(messages);
-            self.offer_at = Some(self.reader.now() + OFFER_AGAIN);
+        match result {
+            Ok(()) => self.offer = (self.offer * 2).min(READY_MAX),
+            Err(SendError::Full) if taken.len() > 1 => {
+                self.offer = taken.len() / 2;
+                self.reader.put_back(taken);
+            }
+            Err(error) => {
+                let messages = self.reader.ready() + taken.len();
+                warn!(%error, messages, "the outbox takes nothing; it is offered the same again");
+                self.reader.put_back(taken);
+                self.offer_at = Some(self.reader.now() + OFFER_AGAIN);
+            }
         }
     }
 
@@ -97,7 +113,8 @@ impl Sensor {
     async fn end(mut self) -> Totals {
         self.reader.finished = true;
         self.reader.close_batch();
-        if self.reader.ready() > 0 {
+        self.offer_at = None; // once more, whenever that was last tried
+        while self.reader.ready() > 0 && self.offer_at.is_none() {
             self.hand_on().await;
         }
         info!(last = self.reader.readings.sequence(), held = self.held(), "the sensor ends");

@@ -38,20 +38,24 @@ impl Client {
     /// Like [`Client::send`], for many messages with one sync. The bookmark is for all of them.
     ///
     /// # Errors
-    /// As `send`; those before the one that was refused are taken.
+    /// As `send`. A full outbox that is told to refuse takes none of them, so that they can be offered again.
     pub async fn send_all(
         &mut self,
         output: &str,
         messages: Vec<Message>,
         bookmark: Option<&[u8]>,
     ) -> Result<(), SendError> {
+        if !self.shared.outbox.has_room(&messages) {
+            return Err(SendError::Full);
+        }
         let taken = messages.iter().try_for_each(|message| self.put(output, message));
         self.shared.outbox.disk_first();
+        self.shared.keeper.notify_one(); // what was taken is kept, whatever became of the others
         taken?;
         if let Some(bookmark) = bookmark {
             self.shared.outbox.set_bookmark(bookmark);
+            self.shared.keeper.notify_one();
         }
-        self.shared.keeper.notify_one();
         let next = self.shared.outbox.next();
         poll_fn(|cx| self.poll_taken(cx, next)).await
     }
