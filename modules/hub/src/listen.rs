@@ -1,6 +1,7 @@
 //! The doors: accept, TLS, and a task for each connection. What happens in one connection, a panic too, costs
 //! only that connection.
 
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,14 @@ impl Room {
         }
     }
 
+    /// A place for a connection and one for its handshake; else the name under which its refusal is counted.
+    fn admit(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), &'static str> {
+        let seat = Arc::clone(&self.connections).try_acquire_owned();
+        let seat = seat.map_err(|_| "connections_refused_too_many")?;
+        let greeting = Arc::clone(&self.handshakes).try_acquire_owned();
+        Ok((seat, greeting.map_err(|_| "connections_refused_too_many_handshakes")?))
+    }
+
     /// How many connections are open.
     pub(crate) fn open(&self) -> usize {
         CONNECTIONS_MAX - self.connections.available_permits()
@@ -85,11 +94,9 @@ pub(crate) async fn listen(shared: Arc<Shared>, listener: BoxListener, door: Doo
 }
 
 fn admit(shared: &Arc<Shared>, stream: BoxStream, peer: Peer, door: Door) {
-    let Ok(seat) = Arc::clone(&shared.room.connections).try_acquire_owned() else {
-        return shared.counters.count("connections_refused_too_many");
-    };
-    let Ok(greeting) = Arc::clone(&shared.room.handshakes).try_acquire_owned() else {
-        return shared.counters.count("connections_refused_too_many_handshakes");
+    let (seat, greeting) = match shared.room.admit() {
+        Ok(places) => places,
+        Err(full) => return shared.counters.count(full),
     };
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
@@ -116,6 +123,9 @@ async fn connect(
     };
     let (stream, certificate) = match greeted {
         Ok(Ok(greeted)) => greeted,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            return shared.counters.count("tls_too_slow"); // the same patience, sooner by a hair
+        }
         Ok(Err(error)) => {
             tracing::debug!(%error, "TLS handshake failed");
             return shared.counters.count("tls_failed");
@@ -174,5 +184,31 @@ impl Judged {
             chain_trusted: self.trusted,
             common_name: &self.common_name,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_so_many_connections_and_so_many_handshakes_and_not_one_more() {
+        let room = Room::new();
+        let mut seats = Vec::new();
+        while seats.len() < CONNECTIONS_MAX {
+            let mut greetings = Vec::new();
+            for _ in 0..HANDSHAKES_MAX {
+                let (seat, greeting) = room.admit().expect("there is room");
+                seats.push(seat);
+                greetings.push(greeting);
+            }
+            if seats.len() < CONNECTIONS_MAX {
+                assert_eq!(room.admit().unwrap_err(), "connections_refused_too_many_handshakes");
+                assert_eq!(room.open(), seats.len(), "who is refused takes no seat");
+            }
+        }
+        assert_eq!(room.admit().unwrap_err(), "connections_refused_too_many");
+        seats.pop();
+        assert!(room.admit().is_ok(), "one left, one may come");
     }
 }

@@ -118,6 +118,51 @@ async fn the_largest_message_is_taken() {
     site.stop().await;
 }
 
+/// A twin is a thousand times as long as the question for it: who asks and does not read waits for its own reading.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_twin_asked_for_many_times_in_one_breath_is_answered_each_time_and_in_order() {
+    let site = Site::start().await;
+    let mut stream = inside(&site, "edge/sensor").await;
+    let large: String = (0..7).map(|key| format!(r#""k{key}":"{}","#, "x".repeat(4_000))).collect();
+    let report = publish(
+        0,
+        "$iothub/twin/PATCH/properties/reported/?$rid=first",
+        0,
+        format!("{{{large}\"end\":1}}").as_bytes(),
+    );
+    let mut bytes = report;
+    for rid in 0..2_000 {
+        bytes.extend(publish(0, &format!("$iothub/twin/GET/?$rid={rid}"), 0, b""));
+    }
+    bytes.extend(publish(1, EVENTS, 77, b"last"));
+    stream.write_all(&bytes).await.unwrap();
+    let mut answered = 0;
+    loop {
+        let first = read(&mut stream, 1).await[0];
+        let (mut length, mut shift) = (0, 0);
+        loop {
+            let byte = read(&mut stream, 1).await[0];
+            length |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let body = read(&mut stream, length).await;
+        if first == 0x40 {
+            break;
+        }
+        let topic = String::from_utf8_lossy(&body[2..2 + usize::from(body[1])]).into_owned();
+        if topic.starts_with("$iothub/twin/res/200/") {
+            assert_eq!(topic, format!("$iothub/twin/res/200/?$rid={answered}"));
+            assert!(length > 28_000);
+            answered += 1;
+        }
+    }
+    assert_eq!(answered, 2_000, "the acknowledgement of what was said last comes last");
+    site.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sent_right_behind_connect_is_heard_after_it_and_acknowledged_in_order() {
     let site = Site::start().await;

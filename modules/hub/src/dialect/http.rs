@@ -150,7 +150,24 @@ fn router(door: Door) -> Router {
         .layer(axum::middleware::from_fn_with_state(door.clone(), faults::strike))
         .layer(axum::middleware::from_fn_with_state(door.clone(), whole))
         .layer(axum::middleware::from_fn_with_state(door.clone(), websocket::or_http))
+        .layer(axum::middleware::from_fn_with_state(door.clone(), counted))
         .with_state(door)
+}
+
+/// Counts what is refused, under the name of its kind.
+async fn counted(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let name = match response.status() {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "http_answered_not_authorized",
+        StatusCode::NOT_FOUND => "http_answered_not_found",
+        StatusCode::PAYLOAD_TOO_LARGE => "http_answered_too_large",
+        StatusCode::TOO_MANY_REQUESTS => "http_answered_too_many",
+        status if status.is_client_error() => "http_answered_malformed",
+        status if status.is_server_error() => "http_answered_not_now",
+        _ => return response,
+    };
+    door.shared.counters.count(name);
+    response
 }
 
 /// Reads a request's body, within limits of size and time, before anybody looks at it.

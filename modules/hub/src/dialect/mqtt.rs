@@ -84,6 +84,8 @@ struct Connection {
     blocked: bool,
     /// Nothing more is heard until this is over: a quota, or a fault on request.
     resting: Option<Pin<Box<Sleep>>>,
+    /// What was asked waits until earlier answers are on their way.
+    behind: bool,
     heard: VecDeque<Heard>,
     settled: Vec<u64>,
     owed: Owed,
@@ -128,6 +130,7 @@ impl Connection {
             look: false,
             blocked: false,
             resting: None,
+            behind: false,
             heard: VecDeque::new(),
             settled: Vec::new(),
             owed: Owed::default(),
@@ -257,7 +260,7 @@ impl Pilot<Server> for Connection {
         }
         self.pay(now, session);
         // A hub that ends hears nothing more, and first pays what it owes: that saves everybody the repeats.
-        if self.stopping && (self.owed.is_empty() || self.blocked) {
+        if self.stopping && (self.owed.is_empty() || self.blocked || self.behind) {
             return self.close(session, now, "mqtt_ended_hub_stops");
         }
         Flow::Go
@@ -267,7 +270,8 @@ impl Pilot<Server> for Connection {
         match self.stage {
             Stage::Greeting => !self.stopping,
             Stage::Open(_) => {
-                !self.stopping && !self.blocked && self.resting.is_none() && self.owed.has_room()
+                let held_up = self.blocked || self.behind || self.resting.is_some();
+                !self.stopping && !held_up && self.owed.has_room()
             }
             Stage::Waiting { .. } | Stage::Over => false,
         }

@@ -77,7 +77,8 @@ impl Connection {
             }
         });
         self.due = true;
-        if self.heard.len() < HEARD_MAX { Flow::Go } else { self.flush(now, session) }
+        let enough = self.heard.len() >= HEARD_MAX && !self.blocked && !self.behind;
+        if enough { self.flush(now, session) } else { Flow::Go }
     }
 
     /// Hands what was heard and what was settled to the hub's mind, under one lock.
@@ -105,9 +106,14 @@ impl Connection {
                 false
             }
         };
-        while let Some(heard) =
-            self.heard.pop_front_if(|heard| !resting && (heard.is_request() || !refusing && may_send()))
-        {
+        while let Some(heard) = {
+            let may_answer = self.owed.may_answer();
+            self.heard.pop_front_if(|heard| match heard.is_request() {
+                _ if resting => false,
+                true => may_answer,
+                false => !refusing && may_send(),
+            })
+        } {
             match heard {
                 Heard::Message { message, packet_id } => {
                     let bytes = message.body.len();
@@ -134,7 +140,9 @@ impl Connection {
         if let Some(wait) = wait {
             self.rest(wait);
         }
-        self.blocked = !self.heard.is_empty() && self.resting.is_none();
+        let waits = self.resting.is_none();
+        self.behind = waits && self.heard.front().is_some_and(Heard::is_request);
+        self.blocked = waits && !self.behind && !self.heard.is_empty();
         if self.blocked {
             self.shared.store.on_room(self.disk.ringer());
         }

@@ -14,12 +14,16 @@ use crate::store::Ticket;
 const OWED_MAX: usize = 4_096;
 /// Bytes of them; at this many no more is read either.
 const OWED_BYTES_MAX: usize = 4 << 20;
+/// Bytes of answers to twin requests that wait; at this many no further request is answered until they are on their
+/// way. A twin is a thousand times as long as the question for it.
+const ANSWERS_BYTES_MAX: usize = 256 << 10;
 
 /// Debts, oldest first.
 #[derive(Default)]
 pub(super) struct Owed {
     debts: VecDeque<Debt>,
     bytes: usize,
+    answers_bytes: usize,
     /// The ticket that the store will ring for.
     rung_for: Option<Ticket>,
 }
@@ -36,10 +40,17 @@ pub(super) struct Debt {
     pub(super) bytes: usize,
 }
 
+impl Debt {
+    fn answer_bytes(&self) -> usize {
+        self.answer.as_ref().map_or(0, |(topic, payload)| topic.len() + payload.len())
+    }
+}
+
 impl Owed {
     /// One more.
     pub(super) fn push(&mut self, debt: Debt) {
         self.bytes += debt.bytes;
+        self.answers_bytes += debt.answer_bytes();
         self.debts.push_back(debt);
     }
 
@@ -57,7 +68,12 @@ impl Owed {
 
     /// Whether more may be read.
     pub(super) fn has_room(&self) -> bool {
-        self.debts.len() < OWED_MAX && self.bytes < OWED_BYTES_MAX
+        self.debts.len() < OWED_MAX && self.bytes < OWED_BYTES_MAX && self.may_answer()
+    }
+
+    /// Whether more may be answered.
+    pub(super) fn may_answer(&self) -> bool {
+        self.answers_bytes < ANSWERS_BYTES_MAX
     }
 }
 
@@ -67,6 +83,7 @@ impl Connection {
         let durable = self.shared.store.durable();
         while let Some(debt) = self.owed.debts.pop_front_if(|debt| debt.ticket <= durable) {
             self.owed.bytes -= debt.bytes;
+            self.owed.answers_bytes -= debt.answer_bytes();
             if let Some(packet_id) = debt.packet_id {
                 session.handle_command(now, ServerCommand::Acknowledge { packet_id });
             }
@@ -76,10 +93,45 @@ impl Connection {
                 session.handle_command(now, command);
             }
         }
+        self.due |= self.behind && self.owed.may_answer(); // requests waited for that
         let next = self.owed.debts.front().map(|debt| debt.ticket);
         if let Some(ticket) = next.filter(|_| self.owed.rung_for != next) {
             self.owed.rung_for = next;
             self.shared.store.on_durable(ticket, self.disk.ringer());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn debt(bytes: usize, answer: Option<(Text, Bytes)>) -> Debt {
+        Debt { ticket: Ticket(1), packet_id: Some(1), answer, bytes }
+    }
+
+    #[test]
+    fn debts_are_limited_in_number_and_in_bytes() {
+        let mut many = Owed::default();
+        (1..OWED_MAX).for_each(|_| many.push(debt(0, None)));
+        assert!(many.has_room());
+        many.push(debt(0, None));
+        assert!(!many.has_room(), "one more than {OWED_MAX} is not waited for");
+
+        let mut large = Owed::default();
+        large.push(debt(OWED_BYTES_MAX - 1, None));
+        assert!(large.has_room());
+        large.push(debt(1, None));
+        assert!(!large.has_room());
+    }
+
+    #[test]
+    fn answers_are_limited_by_their_own_bytes() {
+        let topic = Text::new("t").expect("a letter");
+        let mut owed = Owed::default();
+        owed.push(debt(0, Some((topic.clone(), Bytes::from(vec![b'x'; ANSWERS_BYTES_MAX - 2])))));
+        assert!(owed.has_room() && owed.may_answer());
+        owed.push(debt(0, Some((topic, Bytes::new()))));
+        assert!(!owed.has_room() && !owed.may_answer());
     }
 }
