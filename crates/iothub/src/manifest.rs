@@ -32,6 +32,9 @@ pub struct Template {
     routes: Routes,
 }
 
+/// How much of a path or a message is shown: names in a template may be as long as the template.
+const SHOWN_CHARS_MAX: usize = 500;
+
 /// One mistake in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -44,7 +47,13 @@ pub struct Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
+        for (part, between) in [(&self.path, ": "), (&self.message, "")] {
+            match part.char_indices().nth(SHOWN_CHARS_MAX) {
+                None => write!(f, "{part}{between}")?,
+                Some((cut, _)) => write!(f, "{}…{between}", &part[..cut])?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -88,6 +88,22 @@ fn a_good_template_says_what_runs_where_and_with_what() {
 }
 
 #[test]
+fn fifty_modules_are_taken_and_one_more_is_not() {
+    let with = |count: usize| {
+        let module = json!({"type": "docker", "status": "running", "settings": {"image": "m:1"}});
+        let modules = (0..count).map(|number| (format!("m{number}"), module.clone()));
+        let mut template = good();
+        *template.pointer_mut(&format!("{AGENT}/modules")).unwrap() = Value::Object(modules.collect());
+        template["modulesContent"]["$edgeHub"]["properties.desired"]["routes"] = json!({});
+        template["modulesContent"].as_object_mut().unwrap().shift_remove("filter");
+        Template::parse(&template.to_string(), &registry)
+    };
+    assert_eq!(with(50).unwrap().modules().count(), 50);
+    let problems = with(51).unwrap_err();
+    assert!(problems[0].message.contains("51 modules, more than 50"), "{problems:#?}");
+}
+
+#[test]
 fn the_template_of_this_repository_is_right_and_needs_no_variables() {
     let text = include_str!("../../../deployment.template.json");
     let template = Template::parse(text, &nothing).unwrap_or_else(|problems| panic!("{problems:#?}"));

@@ -120,6 +120,17 @@ fn a_leaf_that_nobody_trusted_has_signed_is_refused_with_its_issuer() {
     assert!(chain_trusted(&[], FLEET_ROOT, now).is_err());
 }
 
+/// Whatever a stranger hangs behind its leaf, no more than eight of it are looked at.
+#[test]
+fn a_chain_is_looked_at_to_its_eighth_certificate_and_no_further() {
+    let now = at("2030-01-01T00:00:00Z");
+    let leaf = certificates(V1_LEAF).unwrap().remove(0);
+    let rubbish = b"no certificate at all".to_vec();
+    let chain = |good: usize| [vec![leaf.clone(); good], vec![rubbish.clone()]].concat();
+    assert!(chain_trusted(&chain(7), FLEET_ROOT, now).is_err(), "the eighth is looked at and is none");
+    chain_trusted(&chain(8), FLEET_ROOT, now).expect("the ninth is not looked at");
+}
+
 #[test]
 fn a_leaf_is_no_authority_even_under_a_trusted_root() {
     // device-2 is trusted and of version 1; were it taken as an authority, whoever holds it could make devices.
