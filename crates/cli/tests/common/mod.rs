@@ -85,6 +85,11 @@ impl Process {
         }
     }
 
+    /// The number that the system knows it by.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As kill -9 does it: no goodbye, no last sync.
     pub fn kill(mut self) {
         self.child.kill().expect("it was running");
