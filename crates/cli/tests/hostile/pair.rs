@@ -70,12 +70,12 @@ impl Pair {
 
     /// Publishes for a while and counts.
     pub(crate) async fn go_on(&self, lasting: Duration) -> io::Result<Outcome> {
-        let mut taker = self.site.enter(&self.filter.0, &self.filter.1).await?;
+        let mut taker = self.site.enter_at_last(&self.filter.0, &self.filter.1).await?;
         let inputs = text(&format!("devices/{}/modules/filter/inputs/#", self.filter.0.device_id()));
         let filters = vec![(inputs, Qos::AtLeastOnce)];
         taker.say(&Packet::Subscribe { packet_id: 1, filters }).await?;
         assert!(matches!(taker.hear().await?, Packet::SubAck { .. }));
-        let giver = self.site.enter(&self.sensor.0, &self.sensor.1).await?;
+        let giver = self.site.enter_at_last(&self.sensor.0, &self.sensor.1).await?;
 
         let begun = Instant::now() + Duration::from_millis(50);
         let count = lasting.as_secs() * RATE;
