@@ -10,6 +10,7 @@ pub mod amqp;
 mod backoff;
 pub mod mqtt;
 mod session;
+mod text;
 mod transmit;
 mod window;
 

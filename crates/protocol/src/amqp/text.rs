@@ -1,11 +1,9 @@
 //! A string or a symbol as AMQP has it.
 
-use std::fmt;
-use std::ops::Deref;
-
 use bytes::Bytes;
 
 use super::Fault;
+use crate::text::reads_as_text;
 
 /// UTF-8 over shared bytes. A cheap clone: it shares the bytes it was read from, and keeps them in memory for as
 /// long. Symbols are texts too; that they are ASCII is checked when they are read.
@@ -39,17 +37,6 @@ impl Text {
         Self(Bytes::from_static(text.as_bytes()))
     }
 
-    /// The string.
-    pub fn as_str(&self) -> &str {
-        // Looked at again rather than trusted: this costs a few nanoseconds and spares the crate its only `unsafe`.
-        std::str::from_utf8(&self.0).expect("only `new` makes a Text, and it has looked")
-    }
-
-    /// The same bytes, shared.
-    pub fn as_bytes(&self) -> &Bytes {
-        &self.0
-    }
-
     /// The same text in memory of its own, so that it no longer keeps a whole read buffer alive.
     #[must_use]
     pub fn detached(&self) -> Self {
@@ -57,43 +44,7 @@ impl Text {
     }
 }
 
-impl Deref for Text {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl AsRef<str> for Text {
-    fn as_ref(&self) -> &str {
-        self
-    }
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self)
-    }
-}
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-impl PartialEq<str> for Text {
-    fn eq(&self, other: &str) -> bool {
-        self.0 == other.as_bytes()
-    }
-}
-
-impl PartialEq<&str> for Text {
-    fn eq(&self, other: &&str) -> bool {
-        self.0 == other.as_bytes()
-    }
-}
+reads_as_text!(Text);
 
 impl From<String> for Text {
     fn from(text: String) -> Self {

@@ -1,11 +1,9 @@
 //! A string as MQTT has it.
 
-use std::fmt;
-use std::ops::Deref;
-
 use bytes::Bytes;
 
 use super::Fault;
+use crate::text::reads_as_text;
 
 /// A string that can stand in an MQTT packet: UTF-8, no U+0000, at most 65,535 bytes. A cheap clone: it shares the
 /// bytes it was read from, and keeps them in memory for as long.
@@ -62,12 +60,6 @@ impl Text {
         }
     }
 
-    /// The string.
-    pub fn as_str(&self) -> &str {
-        // Looked at again rather than trusted: this costs a few nanoseconds and spares the crate its only `unsafe`.
-        std::str::from_utf8(&self.0).expect("only `new` makes a Text, and it has looked")
-    }
-
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -76,11 +68,6 @@ impl Text {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The same bytes, shared.
-    pub fn as_bytes(&self) -> &Bytes {
-        &self.0
     }
 }
 
@@ -94,6 +81,8 @@ fn is_filter(filter: &[u8]) -> bool {
     }
     true
 }
+
+reads_as_text!(Text);
 
 /// What one branch-free pass over the bytes finds; the compiler makes vector instructions of it.
 struct Marks {
@@ -111,44 +100,6 @@ impl Marks {
             wildcard |= u8::from(byte == b'+') | u8::from(byte == b'#');
         }
         Self { ascii: high < 0x80, nul: nul != 0, wildcard: wildcard != 0 }
-    }
-}
-
-impl Deref for Text {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl AsRef<str> for Text {
-    fn as_ref(&self) -> &str {
-        self
-    }
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self)
-    }
-}
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-impl PartialEq<str> for Text {
-    fn eq(&self, other: &str) -> bool {
-        self.0 == other.as_bytes()
-    }
-}
-
-impl PartialEq<&str> for Text {
-    fn eq(&self, other: &&str) -> bool {
-        self.0 == other.as_bytes()
     }
 }
 
