@@ -17,6 +17,11 @@ use crate::{
 const WRITE_BYTES: usize = 256 << 10;
 /// A larger buffer than this is not kept between commits.
 const IDLE_BYTES: usize = 16 << 10;
+/// How far ahead a file is filled with zeros, in bytes: as far again as it is long, within these bounds. A sync that
+/// changes no length is one write to the disk; one that does also waits for the file system's own log.
+const AHEAD_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=256 << 10;
+/// A commit of more bytes than this is worth its own price, and filling ahead would only write everything twice.
+const LARGE_BYTES: u64 = 64 << 10;
 
 /// The name of a segment's file.
 pub(crate) fn file_of(dir: &Path, id: u64) -> PathBuf {
@@ -38,12 +43,14 @@ pub(crate) struct Writer {
     file: Option<(u64, Box<dyn File>)>,
     /// The last write may have left something behind the synced length.
     dirty: bool,
+    /// How long the file is, zeros included.
+    filled: u64,
     buffer: Vec<u8>,
 }
 
 impl Writer {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
-        Self { disk, dir, file: None, dirty: false, buffer: Vec::new() }
+        Self { disk, dir, file: None, dirty: false, filled: 0, buffer: Vec::new() }
     }
 
     /// Brings a plan to disk, and says how long its segment is then. After an error the segment is as it was: what was
@@ -84,7 +91,8 @@ impl Writer {
         Ok(new)
     }
 
-    fn cut(&self, length: u64) -> io::Result<()> {
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.filled = length;
         self.file.as_ref().map_or(Ok(()), |(_, file)| file.set_len(length))
     }
 
@@ -109,8 +117,23 @@ impl Writer {
         }
         out.flush()?;
         let end = out.at;
+        self.filled = self.filled.max(end);
+        if self.filled == end && end - length <= LARGE_BYTES && self.disk.is_durable() {
+            self.filled = fill(file.as_ref(), end, plan.segment_bytes);
+        }
         file.sync()?;
         Ok(end)
+    }
+}
+
+/// Fills a file ahead, within what a segment may have, and says how long it is then. A disk without room for that may
+/// still have room for what is promised.
+fn fill(file: &dyn File, end: u64, segment_bytes: u64) -> u64 {
+    let ahead = end.clamp(*AHEAD_BYTES.start(), *AHEAD_BYTES.end());
+    let ahead = ahead.min(segment_bytes.saturating_sub(end));
+    match file.write_at(end, &vec![0; ahead as usize]) {
+        Ok(()) => end + ahead,
+        Err(_) => end,
     }
 }
 

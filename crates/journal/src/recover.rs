@@ -14,6 +14,8 @@ use crate::{
 
 /// How much of a segment is read at a time.
 const READ_BYTES: usize = 128 << 10;
+/// How much is read at a time from the end backwards, where a file is filled with zeros.
+const ZEROS_BYTES: usize = 16 << 10;
 
 /// Everything that one pass over the segments has found.
 #[derive(Debug, Clone, Default)]
@@ -46,9 +48,10 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, JournalE
         let file = disk.open(&path, false).map_err(at(&path))?;
         found.segment(file.as_ref(), id, index + 1 == ids.len()).map_err(at(&path))?;
     }
-    disk.sync_dir(dir).map_err(at(dir))?;
     if found.segments.is_empty() {
         found.segments.push_back(Segment { id: 0, base: 0, end: 0, bytes: 0 });
+    } else {
+        disk.sync_dir(dir).map_err(at(dir))?; // a killed process may have made names and not synced them
     }
     // Segments may be unlinked before the mark that would say so is there.
     let oldest = found.segments.front().map_or(0, |segment| segment.base);
@@ -61,6 +64,9 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, JournalE
 impl Recovered {
     fn segment(&mut self, file: &dyn File, id: u64, last: bool) -> io::Result<()> {
         let length = file.len()?;
+        // Behind this are nothing but the zeros that a file is filled with ahead of what it holds.
+        let written = written(file, length)?;
+        let mut end = length;
         self.segments.push_back(Segment { id, base: self.next, end: self.next, bytes: length });
         let mut scanner = Scanner::new(file, 0, length, READ_BYTES);
         let mut begun = has_magic(file)?;
@@ -72,6 +78,7 @@ impl Recovered {
         let mut doubt: Option<(u64, Self)> = None;
         // What was found before the last commit, and where that one ends.
         let mut commit: Option<(u64, Self, u64)> = None;
+        let mut promised = 0; // how far the last mark says that its commit goes
         loop {
             let at = scanner.position();
             match if begun { scanner.step(self.next)? } else { Step::Damage } {
@@ -79,9 +86,14 @@ impl Recovered {
                 Step::Entry(entry) => {
                     if entry.kind == Kind::Mark {
                         doubt = None;
-                        commit = last.then(|| (at, self.clone(), scanner.commit_end(&entry)));
+                        promised = scanner.commit_end(&entry);
+                        commit = last.then(|| (at, self.clone(), promised));
                     }
                     self.entry(&entry, &scanner);
+                }
+                Step::Damage if begun && at >= written => {
+                    end = at;
+                    break;
                 }
                 Step::Damage => {
                     if doubt.is_none() {
@@ -99,10 +111,15 @@ impl Recovered {
                 }
             }
         }
-        let short = commit.filter(|(_, _, end)| *end > length).map(|(at, before, _)| (at, before));
+        self.segment_mut().bytes = end;
+        if !last && promised > end {
+            self.report.corrupt_records += 1; // only of the last commit of all may a part be missing
+            self.damaged = true;
+        }
+        let short = commit.filter(|_| promised > end).map(|(at, before, _)| (at, before));
         if let Some((torn_at, before)) = doubt.or(short).filter(|_| last) {
             *self = before;
-            self.report.torn_bytes = length - torn_at;
+            self.report.torn_bytes = written.saturating_sub(torn_at);
             self.segment_mut().bytes = torn_at;
             file.set_len(torn_at)?;
         }
@@ -155,6 +172,22 @@ impl Recovered {
         let missing: u64 = self.lost.iter().map(lost).sum();
         self.report.records = (next - first).saturating_sub(missing);
     }
+}
+
+/// How long a file is without the zeros at its end; a record may have some of them for its own.
+fn written(file: &dyn File, length: u64) -> io::Result<u64> {
+    let mut block = vec![0; ZEROS_BYTES];
+    let mut end = length;
+    while end > 0 {
+        let start = end.saturating_sub(ZEROS_BYTES as u64);
+        let part = &mut block[..(end - start) as usize];
+        let read = file.read_at(start, part)?;
+        if let Some(last) = part[..read].iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 fn has_magic(file: &dyn File) -> io::Result<bool> {

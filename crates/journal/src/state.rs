@@ -27,6 +27,8 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) segment: Segment,
+    /// How long a segment's file may be made ahead of what it holds.
+    pub(crate) segment_bytes: u64,
     /// Whether the segment's file is to be made first.
     pub(crate) roll: bool,
     pub(crate) first: Offset,
@@ -204,7 +206,16 @@ impl State {
         // A note speaks of all records before it, so it waits for the last of them.
         let note = if rest || self.note == self.note_kept { None } else { self.note.clone() };
         let carried = if segment.bytes == 0 { self.note_kept.clone() } else { None };
-        Some(Plan { segment, roll, first: self.first, chunks, end, carried, note })
+        Some(Plan {
+            segment,
+            segment_bytes: self.segment_bytes,
+            roll,
+            first: self.first,
+            chunks,
+            end,
+            carried,
+            note,
+        })
     }
 
     /// All that was planned is on disk and `bytes` is the segment's new length.

@@ -121,11 +121,11 @@ fn a_full_disk_loses_nothing_and_the_next_commit_goes_through() {
     let disk = FaultyDisk::default();
     let (journal, _) = open(&disk, small());
     fill(&journal, 5);
-    let before = segments(&disk);
+    let before = disk.held();
     journal.append(&payload(5)).unwrap();
     disk.fill_up(Some(40));
     assert!(journal.commit().is_err());
-    assert_eq!(segments(&disk), before, "the half-written is cut off");
+    assert_eq!(disk.held(), before, "the half-written is cut off");
     assert_eq!(journal.durable(), 5);
     journal.append(&payload(6)).unwrap();
     assert_eq!(all(&journal), (0..7).collect::<Vec<_>>());
@@ -161,7 +161,7 @@ fn of_a_torn_commit_neither_the_records_nor_the_note_count() {
         journal.commit().unwrap();
     }
     drop(journal);
-    let (path, length) = disk.files().pop().unwrap();
+    let (path, length) = disk.held().pop().unwrap();
     disk.zero(&path, length - 4, length); // the end of the last note: its record is whole
     let (journal, recovery) = open(&disk, small());
     assert_eq!(
@@ -280,6 +280,75 @@ fn sixty_byte_messages_with_a_sync_each_cost_less_than_twice_their_size() {
         journal.forget(journal.next());
     }
     assert!(disk.written() < 2 * 60 * 2000, "{} bytes", disk.written());
+    assert!(disk.zeros() <= disk.written() + (256 << 10), "{} zeros", disk.zeros());
+}
+
+#[test]
+fn few_of_many_small_commits_make_the_file_longer() {
+    let disk = FaultyDisk::default();
+    let (journal, _) = open(&disk, Settings::default());
+    let mut lengths = vec![0];
+    for _ in 0..5000 {
+        journal.append(&[1; 60]).unwrap();
+        journal.commit().unwrap();
+        let (_, length) = disk.files().pop().unwrap();
+        assert!(length >= *lengths.last().unwrap());
+        lengths.push(length);
+    }
+    lengths.dedup();
+    assert!(lengths.len() < 12, "{lengths:?}");
+    assert!(segments(&disk).len() == 1 && *lengths.last().unwrap() <= 4 << 20);
+}
+
+#[test]
+fn the_zeros_behind_what_was_written_are_the_end_and_those_of_a_record_belong_to_it() {
+    let disk = FaultyDisk::default();
+    let (journal, _) = open(&disk, Settings::default());
+    for _ in 0..3 {
+        journal.append(&[0; 20_000]).unwrap();
+        journal.commit().unwrap();
+    }
+    drop(journal);
+    let (path, length) = disk.files().pop().unwrap();
+    assert!(length > 100_000, "it is filled ahead");
+    for (next, records) in [(3, 3), (4, 4)] {
+        let (journal, recovery) = open(&disk, Settings::default());
+        assert_eq!(recovery, Recovery { records, ..Recovery::default() });
+        let read = journal.read(0, 10, usize::MAX).unwrap();
+        assert_eq!(read.len() as u64, records);
+        assert!(read.iter().all(|(_, payload)| payload[..] == [0; 20_000]));
+        assert_eq!(journal.append(&[0; 20_000]), Ok(next));
+        journal.commit().unwrap();
+    }
+    let (_, held) = disk.held().pop().unwrap();
+    disk.flip(&path, held + 20_000 + 3000, 0); // behind the last commit: nobody's
+    let (_, recovery) = open(&disk, Settings::default());
+    assert_eq!((recovery.records, recovery.corrupt_records), (5, 0));
+}
+
+#[test]
+fn a_disk_with_room_for_the_record_and_none_for_zeros_takes_the_record() {
+    let disk = FaultyDisk::default();
+    let (journal, _) = open(&disk, small());
+    journal.append(&payload(0)).unwrap();
+    disk.fill_up(Some(200));
+    assert_eq!(journal.commit().unwrap(), 1);
+    disk.fill_up(None);
+    drop(journal);
+    let (journal, _) = open(&disk, small());
+    fill(&journal, 3);
+    assert_eq!(all(&journal), (0..4).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_part_missing_at_the_end_of_a_segment_that_is_not_the_last_is_counted() {
+    let disk = FaultyDisk::default();
+    fill(&open(&disk, small()).0, 30);
+    let (path, length) = disk.held()[1].clone();
+    disk.zero(&path, length - 50, length);
+    let (journal, recovery) = open(&disk, small());
+    assert_eq!(all(&journal).len(), 29);
+    assert_eq!((recovery.records, recovery.corrupt_records), (29, 1));
 }
 
 #[test]

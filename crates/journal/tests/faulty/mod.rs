@@ -32,6 +32,7 @@ struct Inner {
     most_open: usize,
     syncs: usize,
     written: usize,
+    zeros: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -105,6 +106,13 @@ impl FaultyDisk {
         self.0.lock().unwrap().files.iter().map(|(path, content)| (path.clone(), content.now.len())).collect()
     }
 
+    /// Each file's length without the zeros at its end.
+    pub(crate) fn held(&self) -> Vec<(PathBuf, usize)> {
+        let held = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let inner = self.0.lock().unwrap();
+        inner.files.iter().map(|(path, content)| (path.clone(), held(&content.now))).collect()
+    }
+
     pub(crate) fn most_open(&self) -> usize {
         self.0.lock().unwrap().most_open
     }
@@ -113,8 +121,14 @@ impl FaultyDisk {
         self.0.lock().unwrap().syncs
     }
 
+    /// Bytes written, but for those that were only zeros.
     pub(crate) fn written(&self) -> usize {
         self.0.lock().unwrap().written
+    }
+
+    /// Bytes written that were only zeros.
+    pub(crate) fn zeros(&self) -> usize {
+        self.0.lock().unwrap().zeros
     }
 }
 
@@ -201,7 +215,11 @@ impl File for FaultyFile {
         let mut inner = self.disk.0.lock().unwrap();
         let fits = inner.room.map_or(bytes.len(), |room| room.min(bytes.len()));
         inner.room = inner.room.map(|room| room - fits);
-        inner.written += fits;
+        if bytes.iter().any(|byte| *byte != 0) {
+            inner.written += fits;
+        } else {
+            inner.zeros += fits;
+        }
         let content = inner.files.get_mut(&self.path).ok_or_else(|| missing(&self.path))?;
         let end = offset as usize + fits;
         if content.now.len() < end {
