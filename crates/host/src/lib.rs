@@ -5,6 +5,7 @@
 //! the things that every connection needs: [`drive()`], the loop that moves bytes for any session, TLS, WebSocket,
 //! a small HTTP client, and [`start`], what every `main` does.
 
+mod aside;
 mod chance;
 mod clock;
 mod disk;
@@ -12,6 +13,7 @@ mod drive;
 mod env;
 pub mod http;
 pub mod log;
+pub mod memory;
 mod network;
 pub mod start;
 mod stop;
@@ -22,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use aside::Aside;
 pub use chance::Chance;
 pub use clock::{Clock, RealClock};
 pub use disk::{AlreadyLocked, Disk, File, Lock, MemoryDisk, RealDisk, WHOLE_FILE_BYTES_MAX};
@@ -103,6 +106,18 @@ impl Host {
                 Err(_) => std::future::pending().await, // the runtime is going away, and this task with it
             },
         }
+    }
+
+    /// A thread beside the others that gives way to them. In virtual time, and where the system has no thread to give,
+    /// what it would run runs in place.
+    pub fn aside(&self, name: &str) -> Aside {
+        if self.clock.is_virtual() {
+            return Aside::in_place();
+        }
+        Aside::start(name).unwrap_or_else(|error| {
+            tracing::warn!(%error, name, "no thread of its own");
+            Aside::in_place()
+        })
     }
 
     /// The time of day, in UTC.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use isotherm_host::tls::PeerCertificate;
-use isotherm_host::{BoxListener, BoxStream, Peer};
+use isotherm_host::{Aside, BoxListener, BoxStream, Host, Peer, memory};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -25,6 +25,10 @@ const HANDSHAKES_MAX: usize = 2_000;
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How long accepting rests when the system has no socket to give.
 const REST: Duration = Duration::from_millis(100);
+/// How often it is looked whether a crowd has gone.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Fewer connections than this are no crowd.
+const CROWD: usize = 64;
 /// How long open connections have to end when the hub does.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -41,13 +45,17 @@ pub(crate) enum Door {
 pub(crate) struct Room {
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
+    /// Where hands are shaken: a handshake is the dearest thing that a stranger can have for nothing, and a thousand
+    /// of them must not stand between those who are in and the hub.
+    porch: Aside,
 }
 
 impl Room {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(host: &Host) -> Self {
         Self {
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            porch: host.aside("hub-porch"),
         }
     }
 
@@ -116,10 +124,11 @@ async fn connect(
     seat: Arc<OwnedSemaphorePermit>,
 ) {
     let tls = shared.tls();
+    let greeting_it = async move { timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await };
     let greeted = tokio::select! {
         biased;
         () = shared.host.stop.stopped() => return,
-        greeted = timeout(HANDSHAKE_WITHIN, tls.accept(stream)) => greeted,
+        greeted = shared.room.porch.run(greeting_it) => greeted,
     };
     let (stream, certificate) = match greeted {
         Ok(Ok(greeted)) => greeted,
@@ -133,13 +142,35 @@ async fn connect(
         Err(_) => return shared.counters.count("tls_too_slow"),
     };
     drop(greeting);
-    drop(tls);
     let arrival = Arrival { certificate: certificate.map(Arc::new), _seat: seat };
     match door {
         Door::Mqtts => dialect::mqtt::serve(shared, stream, arrival).await,
         Door::Amqps => dialect::amqp::serve(shared, stream, arrival).await,
         Door::Https => dialect::http::serve(shared, stream, arrival).await,
     }
+}
+
+/// Gives memory back when a crowd has gone, until the hub ends.
+pub(crate) async fn tidy(shared: Arc<Shared>) {
+    let mut most = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.host.stop.stopped() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let open = shared.room.open();
+        most = most.max(open);
+        if has_gone(most, open) {
+            shared.host.blocking(memory::give_back).await;
+            most = open;
+        }
+    }
+}
+
+/// Whether of as many connections as there were, so few are left that it is worth looking for memory.
+fn has_gone(most: usize, open: usize) -> bool {
+    most >= CROWD && open <= most / 2
 }
 
 /// What is known of a peer once it is inside.
@@ -192,8 +223,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_crowd_has_gone_when_half_of_it_has_and_few_are_no_crowd() {
+        assert!(has_gone(5_000, 2_500) && has_gone(CROWD, 2));
+        assert!(!has_gone(5_000, 2_501) && !has_gone(CROWD - 1, 2));
+    }
+
+    #[test]
     fn there_is_room_for_so_many_connections_and_so_many_handshakes_and_not_one_more() {
-        let room = Room::new();
+        let room = Room::new(&Host::real());
         let mut seats = Vec::new();
         while seats.len() < CONNECTIONS_MAX {
             let mut greetings = Vec::new();

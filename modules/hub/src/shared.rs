@@ -49,6 +49,7 @@ impl Shared {
         jobs: Jobs,
         throttles: Throttles,
     ) -> Arc<Self> {
+        let room = Room::new(&host);
         Arc::new(Self {
             host,
             store,
@@ -57,7 +58,7 @@ impl Shared {
             jobs,
             faults: Faults::default(),
             throttles,
-            room: Room::new(),
+            room,
             readers: Readers::default(),
             amqps: OnceLock::new(),
             device_roots,

@@ -30,7 +30,7 @@ use crate::workload::{self, Workload};
 const STORE_FOLDER: &str = "hub/store";
 /// Size of a journal's segments when they are in memory: a segment is let go of as a whole, so that what was delivered
 /// stays for so long. There is one for each queue and nothing to sync, so a small one costs nothing.
-const EPHEMERAL_SEGMENT_BYTES: u64 = 256 << 10;
+const EPHEMERAL_SEGMENT_BYTES: u64 = 64 << 10;
 /// Where keys and certificates are.
 const PKI_FOLDER: &str = "hub/pki";
 /// The authority to trust, for others to read.
@@ -78,6 +78,9 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
     tasks.spawn(listen::listen(Arc::clone(&shared), https, Door::Https));
     jobs::resume(&shared);
     tasks.spawn(keep_time(Arc::clone(&shared)));
+    if !shared.host.clock.is_virtual() {
+        tasks.spawn(listen::tidy(Arc::clone(&shared)));
+    }
     tasks.spawn(renew(Arc::clone(&shared), options.clone(), place.inside.clone(), place.path(PKI_FOLDER)));
     let workload = serve_workload(&mut tasks, &shared, certificates, &place).await;
     let ready = Ready { workload, ..ready::describe(&shared, options, &place.folder, ports) };
