@@ -12,6 +12,8 @@ use serde_json::Value;
 
 /// How long a process may take until it answers.
 const START_WITHIN: Duration = Duration::from_secs(20);
+/// How Linux counts in `/proc/*/stat`, whatever its own clock does.
+const TICKS_A_SECOND: u64 = 100;
 
 /// A process of its own; killed when dropped.
 #[derive(Debug)]
@@ -62,8 +64,21 @@ impl Child {
         self.process.stdout.take()
     }
 
-    /// What it used of processors until now, all threads together.
+    /// What it used of processors until now, all threads together. The system counts to the nanosecond for threads
+    /// that live and to the hundredth of a second for the whole process, threads that ended included: the larger of
+    /// the two is nearer to the truth.
     pub(super) fn cpu(&self) -> Duration {
+        self.cpu_of_threads().max(self.cpu_of_process())
+    }
+
+    fn cpu_of_process(&self) -> Duration {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields); // its name may have blanks in it
+        let ticks = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
+        Duration::from_millis(ticks.sum::<u64>() * 1000 / TICKS_A_SECOND)
+    }
+
+    fn cpu_of_threads(&self) -> Duration {
         let tasks = format!("/proc/{}/task", self.process.id());
         let of_task = |task: std::fs::DirEntry| {
             let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
@@ -126,6 +141,29 @@ pub(super) async fn answers(host: &Host, port: u16, child: &Child) -> io::Result
     Ok(())
 }
 
+/// Waits until a file is there whole, as JSON.
+pub(super) async fn written<T: serde::de::DeserializeOwned>(
+    host: &Host,
+    path: &Path,
+    child: &Child,
+) -> io::Result<T> {
+    let end = host.now() + START_WITHIN;
+    loop {
+        let bytes = host.disk.read(path).unwrap_or_default();
+        if let Ok(value) = serde_json::from_slice(&bytes) {
+            return Ok(value);
+        }
+        if host.now() > end {
+            return Err(io::Error::other(format!(
+                "{} does not come: {}",
+                path.display(),
+                child.last_words()
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// A folder of this run alone, gone at its end.
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
@@ -152,5 +190,25 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_counting_agree_where_no_thread_has_ended() {
+        let log = std::env::temp_dir().join(format!("isotherm-cpu-{}", std::process::id()));
+        let count = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo 1; sleep 60";
+        let mut child = Child::start(Path::new("sh"), &["-c", count], &[], log.clone()).unwrap();
+        let mut line = String::new();
+        BufReader::new(child.output().unwrap()).read_line(&mut line).unwrap();
+        let (threads, process) = (child.cpu_of_threads(), child.cpu_of_process());
+        assert!(threads > Duration::from_millis(20), "{threads:?}");
+        let apart = threads.abs_diff(process);
+        assert!(apart <= Duration::from_millis(20), "{threads:?} and {process:?}, of one thread");
+        drop(child);
+        let _ = std::fs::remove_file(log);
     }
 }

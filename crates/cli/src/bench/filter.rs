@@ -135,7 +135,7 @@ async fn flat_out(
         "messages_per_s",
         messages / (after.0 - before.0).as_secs_f64(),
     );
-    let cpu = (after.2 - before.2).as_secs_f64();
+    let cpu = after.2.saturating_sub(before.2).as_secs_f64();
     report.take(&format!("{prefix}_cpu"), who, "cpu_s_per_million", cpu / messages * 1e6);
     match stream.faults() {
         0 => Ok(()),

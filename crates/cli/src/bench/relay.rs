@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use isotherm_host::tls::ClientTls;
 use isotherm_host::{BoxStream, Host};
-use isotherm_hub::Ready;
+use isotherm_hub::{READY_FILE, Ready};
 use isotherm_iothub::{
     ConnectionString, Feed, Identity, Key, Message, SystemProperty, Token, UserName, telemetry_topic,
 };
 use serde_json::{Value, json};
 
-use super::child::{Child, Folder};
+use super::child::{self, Child, Folder};
 use super::filter::dial_tls;
 use super::load::{Form, Stream, Windows};
 use super::peers::{self, Peers, Tls};
@@ -131,7 +131,7 @@ pub(super) async fn measure(host: &Host, child: &Child, streams: &[Stream]) -> R
     match faults {
         0 => Ok((
             messages / (after.0 - before.0).as_secs_f64(),
-            (after.2 - before.2).as_secs_f64() / messages * 1e6,
+            after.2.saturating_sub(before.2).as_secs_f64() / messages * 1e6,
         )),
         faults => Err(format!("{faults} messages were lost, doubled or out of order")),
     }
@@ -164,7 +164,37 @@ impl Hub {
         let log = folder.path().join("hub.log");
         let mut child = Child::start(&peers.isotherm, &words, &[("LOG_LEVEL", "warn".to_owned())], log)?;
         let line = child.line(host).await?;
-        let ready: Ready = serde_json::from_value(line).map_err(io::Error::other)?;
+        Self::of(host, child, serde_json::from_value(line).map_err(io::Error::other)?)
+    }
+
+    /// The hub's own binary, as an image has it, if that was built too; else as [`Hub::start`].
+    pub(super) async fn start_own(
+        host: &Host,
+        peers: &Peers,
+        folder: &Folder,
+        template: &Value,
+    ) -> io::Result<Self> {
+        let (program, words) = peers.module("hub");
+        if !words.is_empty() {
+            return Self::start(host, peers, folder, template, &[]).await;
+        }
+        let template = folder.write("template.json", &template.to_string())?;
+        let state = folder.path().join("hub");
+        let variables = [
+            ("HUB_LISTEN", "127.0.0.1".to_owned()),
+            ("HUB_MQTTS_PORT", "0".to_owned()),
+            ("HUB_AMQPS_PORT", "0".to_owned()),
+            ("HUB_HTTPS_PORT", "0".to_owned()),
+            ("HUB_TEMPLATE", template.display().to_string()),
+            ("ISOTHERM_STATE", state.display().to_string()),
+            ("LOG_LEVEL", "warn".to_owned()),
+        ];
+        let child = Child::start(&program, &words, &variables, folder.path().join("hub.log"))?;
+        let ready = child::written(host, &state.join(READY_FILE), &child).await?;
+        Self::of(host, child, ready)
+    }
+
+    fn of(host: &Host, child: Child, ready: Ready) -> io::Result<Self> {
         let ca = std::fs::read_to_string(Path::new(&ready.ca))?;
         let trust = ClientTls::new(host, Some(&ca), None).map_err(io::Error::other)?;
         Ok(Self { child, ready, trust })

@@ -84,7 +84,7 @@ pub(super) async fn idle(host: &Host, peers: &Peers, folder: &Folder, report: &m
     tokio::time::sleep(REST).await;
     let before = site.cpu();
     tokio::time::sleep(IDLE).await;
-    let percent = (site.cpu() - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let percent = site.cpu().saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
     report.take("idle_cpu", "isotherm", "percent_of_a_core", percent);
     for (who, child) in site.all() {
         report.take("idle_memory", who, "bytes", child.memory() as f64);
@@ -164,7 +164,7 @@ impl Site {
         });
         let names = ["sensor".to_owned(), "filter".to_owned()];
         let routes = routes.as_object().cloned().unwrap_or_default();
-        let hub = Hub::start(host, peers, folder, &deployment(&names, routes), &[]).await?;
+        let hub = Hub::start_own(host, peers, folder, &deployment(&names, routes)).await?;
         let csv = warm_day(folder, READINGS)?;
         let mut variables = vec![
             ("EdgeModuleCACertificateFile", hub.ready.ca.clone()),
