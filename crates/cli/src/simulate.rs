@@ -145,7 +145,6 @@ struct Sum {
     delivered: u64,
     repeats: u64,
     lost: u64,
-    renumbered: u64,
     virtual_seconds: f64,
 }
 
@@ -156,7 +155,6 @@ impl Sum {
         self.delivered += outcome.delivered;
         self.repeats += outcome.repeats;
         self.lost += outcome.lost;
-        self.renumbered += outcome.renumbered;
         self.virtual_seconds += outcome.virtual_time.as_secs_f64();
         if !outcome.problems.is_empty() {
             self.failed.push(outcome.seed);
@@ -173,7 +171,6 @@ impl Sum {
             "delivered": self.delivered,
             "repeats": self.repeats,
             "lost": self.lost,
-            "renumbered": self.renumbered,
             "virtualSeconds": self.virtual_seconds,
             "realSeconds": real_seconds,
         });

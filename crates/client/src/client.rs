@@ -196,6 +196,11 @@ impl Client {
         self.shared.outbox.held()
     }
 
+    /// Of these, the ones that are held back because the disk has not taken them yet.
+    pub fn held_back(&self) -> u64 {
+        self.shared.outbox.held_back()
+    }
+
     /// Whether the hub has accepted the connection that stands now.
     pub fn is_connected(&self) -> bool {
         self.shared.lock().connected

@@ -71,7 +71,8 @@ impl Keeper {
             Err(error) => {
                 if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
                     *told = Some(Instant::now());
-                    warn!(%error, "the disk does not take messages; they stay in memory and it is tried again");
+                    let held_back = self.shared.outbox.held_back();
+                    warn!(%error, held_back, "the disk does not take messages; they are held back in memory and it is tried again");
                 }
                 sleep(RETRY_AFTER).await;
             }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use isotherm_host::{Disk, Host, MemoryDisk};
 use isotherm_iothub::{MESSAGE_BYTES_MAX, Message};
-use isotherm_journal::{Journal, JournalError, Offset, Settings};
+use isotherm_journal::{Group, Journal, JournalError, Offset, Settings};
 use tracing::{info, warn};
 
 use crate::{Custody, Options, SendError, WhenFull};
@@ -32,7 +32,7 @@ pub(crate) struct Outbox {
     when_full: WhenFull,
     limit_bytes: u64,
     custody: Custody,
-    /// All below may not be published before it is on disk.
+    /// What was sent ends here: it is published only once it is on disk.
     disk_first: Arc<AtomicU64>,
     /// Whether a commit may take long.
     durable: bool,
@@ -42,6 +42,11 @@ pub(crate) struct Outbox {
 fn encoded_bytes(message: &Message) -> usize {
     let properties = message.system.len() + message.properties.len() + 1;
     message.size() + properties * ENCODED_EXTRA_BYTES
+}
+
+fn check_size(message: &Message) -> Result<(), SendError> {
+    let bytes = message.size();
+    if bytes > MESSAGE_BYTES_MAX { Err(SendError::TooLarge { bytes }) } else { Ok(()) }
 }
 
 impl Outbox {
@@ -78,25 +83,39 @@ impl Outbox {
 
     /// Takes a message in; says how many older ones gave way, if that is the policy.
     pub(crate) fn put(&self, message: &Message) -> Result<u64, SendError> {
-        let bytes = message.size();
-        if bytes > MESSAGE_BYTES_MAX {
-            return Err(SendError::TooLarge { bytes });
-        }
+        check_size(message)?;
+        self.journal.group(|group| self.put_into(group, message))
+    }
+
+    /// Takes messages in as one, with the bookmark that is true once they are kept: they and it go to disk together,
+    /// and none of them may be published before. Says how many older ones gave way.
+    pub(crate) fn put_all(&self, messages: &[Message], bookmark: Option<&[u8]>) -> Result<u64, SendError> {
+        messages.iter().try_for_each(check_size)?;
+        self.journal.group(|group| {
+            let mut dropped = 0;
+            for message in messages {
+                dropped += self.put_into(group, message)?;
+            }
+            if let Some(bookmark) = bookmark {
+                group.set_note(bookmark);
+            }
+            self.disk_first.store(group.next(), Ordering::Release);
+            Ok(dropped)
+        })
+    }
+
+    fn put_into(&self, group: &mut Group<'_>, message: &Message) -> Result<u64, SendError> {
         let size = encoded_bytes(message);
         let mut dropped = 0;
         loop {
-            match self.journal.append_with(size, |into| message.encode(into)) {
+            match group.append_with(size, |into| message.encode(into)) {
                 Ok(_) => return Ok(dropped),
-                Err(full) if self.when_full == WhenFull::DropOldest && self.held() > 0 => {
-                    dropped += self.journal.drop_oldest(full.wanted);
+                Err(full) if self.when_full == WhenFull::DropOldest && group.held() > 0 => {
+                    dropped += group.drop_oldest(full.wanted);
                 }
                 Err(_) => return Err(SendError::Full),
             }
         }
-    }
-
-    pub(crate) fn set_bookmark(&self, bookmark: &[u8]) {
-        self.journal.set_note(bookmark);
     }
 
     pub(crate) fn bookmark(&self) -> Option<Bytes> {
@@ -128,17 +147,18 @@ impl Outbox {
         }
     }
 
-    /// What was put so far may be published only once it is on disk: after a crash, whoever made it might make
-    /// another message under the same number.
-    pub(crate) fn disk_first(&self) {
-        self.disk_first.store(self.journal.next(), Ordering::Release);
-    }
-
-    /// All below may be published; with a failing disk everything, for then the hub is the safer place.
-    pub(crate) fn publishable(&self, disk_fails: bool) -> Offset {
+    /// All below may be published. What was sent waits for the disk, however long that takes: after a crash, whoever
+    /// made it might make another message under the same number, and a reader who drops repeats would lose that one.
+    pub(crate) fn publishable(&self) -> Offset {
         let durable = self.journal.durable();
         let waits = self.custody == Custody::Disk && durable < self.disk_first.load(Ordering::Acquire);
-        if waits && !disk_fails { durable } else { self.journal.next() }
+        if waits { durable } else { self.journal.next() }
+    }
+
+    /// How many messages are held back until the disk has them.
+    pub(crate) fn held_back(&self) -> u64 {
+        let next = self.journal.next();
+        next.saturating_sub(self.publishable().max(self.journal.first()))
     }
 
     /// Some messages from `from` on, as they were put.
@@ -184,18 +204,21 @@ mod tests {
         Outbox::open(&host, &Options { custody, ..options }).unwrap()
     }
 
+    fn send(outbox: &Outbox, bodies: &[&'static str], bookmark: Option<&[u8]>) -> Result<u64, SendError> {
+        let messages: Vec<Message> = bodies.iter().map(|body| Message::new(*body)).collect();
+        outbox.put_all(&messages, bookmark)
+    }
+
     #[test]
     fn what_is_sent_waits_for_the_disk_and_what_is_posted_after_it_waits_too() {
         let outbox = outbox(Custody::Disk);
-        outbox.put(&Message::new("sent")).unwrap();
-        outbox.disk_first();
-        assert_eq!((outbox.publishable(false), outbox.taken()), (0, 0));
+        send(&outbox, &["sent"], None).unwrap();
+        assert_eq!((outbox.publishable(), outbox.taken(), outbox.held_back()), (0, 0, 1));
         outbox.put(&Message::new("posted")).unwrap();
-        assert_eq!(outbox.publishable(false), 0, "in order");
-        assert_eq!(outbox.publishable(true), 2, "while the disk fails, the hub is the safer place");
+        assert_eq!((outbox.publishable(), outbox.held_back()), (0, 2), "in order");
         outbox.commit().unwrap();
         outbox.put(&Message::new("posted")).unwrap();
-        assert_eq!((outbox.publishable(false), outbox.kept()), (3, 2));
+        assert_eq!((outbox.publishable(), outbox.kept(), outbox.held_back()), (3, 2, 0));
         outbox.delivered(3);
         assert_eq!(outbox.kept(), 3, "the hub has it, so it is in safe hands");
     }
@@ -203,11 +226,19 @@ mod tests {
     #[test]
     fn hand_to_hand_nothing_waits_for_a_disk_and_nothing_is_kept_before_the_hub_has_it() {
         let outbox = outbox(Custody::HandToHand);
-        outbox.put(&Message::new("sent")).unwrap();
-        outbox.disk_first();
-        assert_eq!((outbox.publishable(false), outbox.taken(), outbox.kept()), (1, 1, 0));
+        send(&outbox, &["sent"], None).unwrap();
+        assert_eq!((outbox.publishable(), outbox.taken(), outbox.kept()), (1, 1, 0));
         assert!(!outbox.is_dirty() && !outbox.is_waiting());
         outbox.delivered(1);
         assert_eq!(outbox.kept(), 1);
+    }
+
+    #[test]
+    fn of_messages_that_are_sent_together_one_that_is_too_large_keeps_all_out() {
+        let outbox = outbox(Custody::Disk);
+        let large = Message::new(vec![0; MESSAGE_BYTES_MAX + 1]);
+        let refused = outbox.put_all(&[Message::new("1"), large], Some(b"2"));
+        assert!(matches!(refused, Err(SendError::TooLarge { .. })));
+        assert_eq!((outbox.held(), outbox.bookmark()), (0, None));
     }
 }

@@ -2,7 +2,7 @@
 
 mod site;
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{pin::pin, sync::atomic::Ordering, time::Duration};
 
 use isotherm_client::{Client, Custody, Event, Options, SendError, WhenFull};
 use isotherm_iothub::{Message, SystemProperty, Token};
@@ -442,17 +442,27 @@ async fn a_second_process_on_the_same_state_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_disk_is_full_messages_go_from_memory_and_send_returns_when_the_hub_has_them() {
+async fn while_the_disk_is_full_what_is_sent_is_held_back_and_counted_and_goes_once_it_is_kept() {
     let mut site = Site::new();
     let mut client = site.client().await;
     let mut peer = site.accept(twin(1)).await;
     site.disk.limit(Some(site.disk.used()));
-    let sending = timeout(LONG, client.send("", Message::new("1"), None));
-    let (sent, body) = tokio::join!(sending, peer.body());
-    assert_eq!((sent, body.as_str()), (Ok(Ok(())), "1"));
-    site.disk.limit(None);
-    send(&mut client, "2").await;
-    assert_eq!(peer.body().await, "2");
+    {
+        let mut sending = pin!(client.send("", Message::new("1"), Some(b"bookmark")));
+        let heard = async { peer.within(Duration::from_secs(120)).await };
+        tokio::select! {
+            biased;
+            sent = &mut sending => panic!("nothing has it, and it is promised: {sent:?}"),
+            heard = heard => assert_eq!(heard, None, "what is not kept is not published"),
+        }
+        site.disk.limit(None);
+        let (sent, body) = tokio::join!(timeout(LONG, sending), peer.body());
+        assert_eq!((sent, body.as_str()), (Ok(Ok(())), "1"));
+    }
+    assert_eq!(client.held_back(), 0);
+    site.disk.limit(Some(0));
+    assert!(timeout(LONG, client.send("", Message::new("2"), None)).await.is_err());
+    assert_eq!(client.held_back(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -78,6 +78,13 @@ impl Journal {
         self.state().append(size, write)
     }
 
+    /// Appends several records, and perhaps a note about them, as one: whatever commits goes before all of them or
+    /// after. With a note among them they share one commit, so that after a crash all of it is there or nothing is.
+    /// `write` must not use the journal but through what it is given.
+    pub fn group<T>(&self, write: impl FnOnce(&mut Group<'_>) -> T) -> T {
+        write(&mut Group { state: self.state() })
+    }
+
     /// Writes all that is pending, syncs it, gives back space, and says the first offset not yet durable.
     ///
     /// Blocks on the disk; others that commit meanwhile wait, and find most of their work done.
@@ -224,5 +231,41 @@ impl Journal {
     /// Damage met since the start, the opening included; a record that is read twice counts twice.
     pub fn corrupt(&self) -> u64 {
         self.state().corrupt
+    }
+}
+
+/// Several changes that no commit comes between.
+#[derive(Debug)]
+pub struct Group<'a> {
+    state: MutexGuard<'a, State>,
+}
+
+impl Group<'_> {
+    /// As [`Journal::append_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_with(&mut self, size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<Offset, Full> {
+        self.state.append(size, write)
+    }
+
+    /// As [`Journal::drop_oldest`].
+    pub fn drop_oldest(&mut self, bytes: u64) -> u64 {
+        self.state.drop_oldest(bytes)
+    }
+
+    /// As [`Journal::next`].
+    pub fn next(&self) -> Offset {
+        self.state.tail.next()
+    }
+
+    /// How many records are there that are not forgotten.
+    pub fn held(&self) -> u64 {
+        self.state.tail.next() - self.state.first
+    }
+
+    /// As [`Journal::set_note`].
+    pub fn set_note(&mut self, note: &[u8]) {
+        self.state.set_note(&note[..note.len().min(NOTE_BYTES_MAX)]);
     }
 }

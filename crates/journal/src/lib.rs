@@ -38,7 +38,7 @@ mod tail;
 
 use std::io;
 
-pub use journal::Journal;
+pub use journal::{Group, Journal};
 pub use record::RECORD_BYTES_MAX;
 
 /// The number of a record: dense, starting at 0, never used twice.

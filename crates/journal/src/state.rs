@@ -188,12 +188,16 @@ impl State {
         }
         let last = self.segments.back().expect("a journal has a segment from its opening on").clone();
         let room = self.segment_bytes.saturating_sub(last.bytes);
-        let mut chunks = self.tail.pending(room);
+        // A note goes with the records before it, all in one commit: a record without its note would be one that its
+        // owner makes again under the same number.
+        let noted = self.note != self.note_kept;
+        let most = |room: u64| if noted { u64::MAX } else { room };
+        let mut chunks = self.tail.pending(most(room));
         let size: u64 = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
         let roll = last.bytes > MAGIC.len() as u64 && (room == 0 || size > room);
         let mut segment = last;
         if roll {
-            chunks = self.tail.pending(self.segment_bytes);
+            chunks = self.tail.pending(most(self.segment_bytes));
             segment = Segment { id: segment.id + 1, ..segment };
         }
         if roll || segment.bytes == 0 {
@@ -204,7 +208,7 @@ impl State {
         let rest = chunks.last().is_some_and(|last| last.end() < self.tail.next());
         let end = if rest { chunks.last().map_or(0, Chunk::end) } else { self.tail.next() };
         // A note speaks of all records before it, so it waits for the last of them.
-        let note = if rest || self.note == self.note_kept { None } else { self.note.clone() };
+        let note = if rest || !noted { None } else { self.note.clone() };
         let carried = if segment.bytes == 0 { self.note_kept.clone() } else { None };
         Some(Plan {
             segment,

@@ -3,7 +3,7 @@
 //! It believes nobody. What a sensor promised to keep is what its disk was seen to sync; what arrived is what the
 //! hub's event log showed a reader, who remembers it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,11 +50,8 @@ struct Account {
     raw: BTreeMap<u64, f32>,
     /// What came by way of the filter.
     alerts: BTreeMap<u64, f32>,
-    /// Numbers that arrived before the disk had them. A sensor whose disk fails hands its readings on all the same;
-    /// if it is killed then, its next life may give the same numbers again.
-    unsure: BTreeSet<u64>,
-    /// What had a number that was then given again.
-    renumbered: Vec<(u64, f32)>,
+    /// The highest number that was ever written: nothing above it may have left the machine.
+    ever_written: u64,
 }
 
 impl Ledger {
@@ -75,6 +72,7 @@ impl Watchman for Ledger {
             && path.to_string_lossy().contains(OUTBOX)
         {
             account.written = account.written.max(last_number(bytes, machine).unwrap_or(0));
+            account.ever_written = account.ever_written.max(account.written);
         }
     }
 
@@ -97,15 +95,8 @@ fn last_number(bytes: &[u8], name: &str) -> Option<u64> {
 
 impl Account {
     fn new(room: Room) -> Self {
-        let (raw, alerts, unsure, renumbered) = Default::default();
-        Self { room, kept: 0, written: 0, raw, alerts, unsure, renumbered }
-    }
-
-    /// A life that ended gave numbers from here on to readings that it could not keep.
-    fn renumber(&mut self, from: u64) {
-        self.renumbered.extend(self.raw.split_off(&from));
-        self.alerts.split_off(&from);
-        self.unsure.split_off(&from);
+        let (raw, alerts) = Default::default();
+        Self { room, kept: 0, written: 0, raw, alerts, ever_written: 0 }
     }
 }
 
@@ -143,11 +134,6 @@ impl Books {
     /// Readings that were sensed and kept, all sensors together.
     pub(crate) fn sensed(&self) -> u64 {
         self.sensors.values().map(|account| account.kept).sum()
-    }
-
-    /// Readings that arrived and whose number was then given again.
-    pub(crate) fn renumbered(&self) -> u64 {
-        self.sensors.values().map(|account| account.renumbered.len() as u64).sum()
     }
 
     /// A line of the hub's watch.
@@ -200,15 +186,7 @@ impl Books {
         };
         let raw = module == reading.sensor_id;
         let (number, celsius) = (reading.sequence, reading.celsius.get());
-        if raw && account.unsure.contains(&number) && account.raw.get(&number) != Some(&celsius) {
-            account.renumber(number);
-        }
-        if account.renumbered.contains(&(number, celsius)) {
-            return;
-        }
-        if raw && number > account.kept {
-            account.unsure.insert(number);
-        }
+        let early = raw && number > account.ever_written;
         let entries = if raw { &mut account.raw } else { &mut account.alerts };
         let name = &reading.sensor_id;
         let kind = if raw { "reading" } else { "alert" };
@@ -223,6 +201,7 @@ impl Books {
             None if number < last && (raw || celsius > most) => {
                 Some(format!("{kind} {name} {number} arrived after {last}"))
             }
+            None if early => Some(format!("{kind} {name} {number} arrived before any disk had it")),
             None => None,
         };
         entries.entry(number).or_insert(celsius);
@@ -344,8 +323,16 @@ mod tests {
     }
 
     #[test]
+    fn what_arrives_before_its_sensors_disk_had_it_is_a_problem() {
+        let ledger = kept(1);
+        arrives(&ledger, "edge/attic", 0, 1, 24.0);
+        arrives(&ledger, "edge/attic", 1, 2, 24.0);
+        assert_eq!(ledger.books().take_problems(), ["reading attic 2 arrived before any disk had it"]);
+    }
+
+    #[test]
     fn a_log_that_shows_something_else_than_before_or_leaves_something_out_is_a_problem() {
-        let ledger = kept(0);
+        let ledger = kept(3);
         arrives(&ledger, "edge/attic", 0, 1, 24.0);
         arrives(&ledger, "edge/attic", 0, 1, 24.0);
         assert!(ledger.books().take_problems().is_empty());

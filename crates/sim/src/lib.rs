@@ -62,9 +62,6 @@ pub struct Outcome {
     pub repeats: u64,
     /// Readings and alerts that should have arrived and did not.
     pub lost: u64,
-    /// Readings that a sensor with a failing disk had handed on before it was killed, and whose number its next life
-    /// gave again: they are upstream, and one who drops repeats by number loses the later one.
-    pub renumbered: u64,
     /// What should not be, in words; empty if all is well.
     pub problems: Vec<String>,
     /// How long it took, in virtual time.

@@ -92,7 +92,6 @@ pub(crate) async fn play(seed: u64, plan: &Plan) -> Outcome {
         delivered: books.delivered,
         repeats: books.repeats,
         lost: books.missing().len() as u64,
-        renumbered: books.renumbered(),
         problems: books.take_problems(),
         virtual_time: began.elapsed(),
     }

@@ -21,7 +21,8 @@ impl Client {
     /// Takes a message into the outbox, for an output of a module or, with `""`, as plain telemetry, and returns once
     /// it is on disk. A bookmark is kept beside it, for [`Client::bookmark`].
     ///
-    /// While the disk fails this waits: until the disk takes the message, or the hub has.
+    /// While the disk fails this waits, and the message is held back: it is published once the disk has it and not
+    /// before, so that whoever numbers messages never gives a number twice.
     ///
     /// # Errors
     /// When the message is too large, or the outbox is full and told to refuse; or the process ends before the disk
@@ -38,7 +39,8 @@ impl Client {
     /// Like [`Client::send`], for many messages with one sync. The bookmark is for all of them.
     ///
     /// # Errors
-    /// As `send`. A full outbox that is told to refuse takes none of them, so that they can be offered again.
+    /// As `send`. One that is too large keeps all of them out. A full outbox that is told to refuse takes none of
+    /// them, so that they can be offered again.
     pub async fn send_all(
         &mut self,
         output: &str,
@@ -48,14 +50,11 @@ impl Client {
         if !self.shared.outbox.has_room(&messages) {
             return Err(SendError::Full);
         }
-        let taken = messages.iter().try_for_each(|message| self.put(output, message));
-        self.shared.outbox.disk_first();
-        self.shared.keeper.notify_one(); // what was taken is kept, whatever became of the others
-        taken?;
-        if let Some(bookmark) = bookmark {
-            self.shared.outbox.set_bookmark(bookmark);
-            self.shared.keeper.notify_one();
-        }
+        let messages = messages.into_iter().map(|message| self.addressed(output, message));
+        let messages = messages.collect::<Result<Vec<_>, _>>()?;
+        let dropped = self.shared.outbox.put_all(&messages, bookmark)?;
+        self.shared.keeper.notify_one();
+        self.count(messages.len(), dropped);
         let next = self.shared.outbox.next();
         poll_fn(|cx| self.poll_taken(cx, next)).await
     }
@@ -67,21 +66,26 @@ impl Client {
     /// # Errors
     /// When the message is too large, or the outbox is full and told to refuse.
     pub fn post(&mut self, output: &str, message: &Message) -> Result<(), SendError> {
-        self.put(output, message)?;
+        let message = self.addressed(output, message.clone())?; // shares the body
+        let dropped = self.shared.outbox.put(&message)?;
         self.shared.keeper.notify_one();
+        self.count(1, dropped);
         self.shared.lock().wake_link();
         Ok(())
     }
 
-    fn put(&mut self, output: &str, message: &Message) -> Result<(), SendError> {
-        let mut message = message.clone(); // shares the body
+    /// The message with its output on it, if it may go there.
+    fn addressed(&self, output: &str, mut message: Message) -> Result<Message, SendError> {
         if !output.is_empty() {
             message.system.set(SystemProperty::OutputName, output);
         }
         self.check(&message)?;
-        let dropped = self.shared.outbox.put(&message)?;
+        Ok(message)
+    }
+
+    fn count(&self, sent: usize, dropped: u64) {
         let mut state = self.shared.lock();
-        state.stats.sent += 1;
+        state.stats.sent += sent as u64;
         if dropped > 0 {
             let before = state.stats.dropped;
             let dropped = before + dropped;
@@ -90,7 +94,6 @@ impl Client {
                 warn!(dropped, "the outbox is full; the oldest messages give way");
             }
         }
-        Ok(())
     }
 
     /// What the hub would close the connection over is refused here, before it can come back for ever.

@@ -27,16 +27,15 @@ impl Link<'_> {
         self.shared.keeper.notify_one();
     }
 
-    fn may_publish(&self, state: &State) -> bool {
-        !self.draining
-            && self.in_flight.len() < WINDOW
-            && self.cursor < self.shared.outbox.publishable(state.disk_fails)
+    fn may_publish(&self) -> bool {
+        let waits = self.cursor < self.shared.outbox.publishable();
+        !self.draining && self.in_flight.len() < WINDOW && waits
     }
 
     pub(super) fn has_work(&self, state: &State) -> bool {
         let asks = matches!(self.asking, Asking::Free | Asking::Waiting) && state.mirror.has_request();
         let speaks = !state.acknowledge.is_empty() || state.responses.iter().any(|response| !response.sent);
-        self.open && (speaks || asks || self.may_publish(state))
+        self.open && (speaks || asks || self.may_publish())
     }
 
     /// Says what is small and urgent: acknowledgements, answers, and what is asked about the twin.
@@ -77,7 +76,7 @@ impl Link<'_> {
 
     /// Publishes from the outbox while there is room on the way.
     pub(super) fn publish(&mut self, now: Instant, session: &mut ClientSession) {
-        let limit = self.shared.outbox.publishable(self.shared.lock().disk_fails);
+        let limit = self.shared.outbox.publishable();
         let room = (WINDOW - self.in_flight.len()).min(session.window());
         if self.draining || self.cursor >= limit || room == 0 {
             return;
