@@ -187,7 +187,19 @@ pub(crate) struct HubArgs {
     /// When messages are synced: `batch` (acknowledged means synced) or an interval such as `100ms`.
     #[arg(long, default_value = "batch", value_name = "batch|INTERVAL", value_parser = sync)]
     pub(crate) sync: Sync,
+    /// Bytes that the queues may hold together; a deployment's `storeLimits.maxSizeBytes` goes before it.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) store_bytes: Option<u64>,
+    /// What gives way then: nothing (senders wait), the oldest, or the oldest of the lowest priority.
+    #[arg(long, default_value = "refuse", value_name = "POLICY", value_parser = WHEN_FULL)]
+    pub(crate) when_full: String,
+    /// Routes into modules on which fresh data goes first after an outage; `*` is all of them.
+    #[arg(long, value_name = "ROUTE,…", value_delimiter = ',')]
+    pub(crate) fresh_first: Vec<String>,
 }
+
+/// What may give way when the queues are full.
+const WHEN_FULL: [&str; 3] = ["refuse", "drop-oldest", "drop-lowest-priority"];
 
 /// When the hub syncs what it has accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! `isotherm hub`: the hub alone.
 
-use isotherm_hub::{Hub, Options, Quotas, Ready, SyncWhen};
+use isotherm_hub::{Hub, Options, Quotas, Ready, SyncWhen, WhenFull};
 use serde_json::{Value, json};
 
 use crate::args::{HubArgs, Sync};
@@ -33,6 +33,13 @@ fn options(args: HubArgs) -> Options {
             Sync::Batch => SyncWhen::Batch,
             Sync::Every(interval) => SyncWhen::Interval(interval),
         },
+        store_bytes: args.store_bytes,
+        when_full: match &*args.when_full {
+            "drop-oldest" => WhenFull::DropOldest,
+            "drop-lowest-priority" => WhenFull::DropLowestPriority,
+            _ => WhenFull::Refuse,
+        },
+        fresh_first: args.fresh_first,
         ..Options::default()
     }
 }

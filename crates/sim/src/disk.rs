@@ -13,6 +13,11 @@ use isotherm_host::Chance;
 pub(crate) use door::{DiskDoor, Watchman};
 use pages::Pages;
 
+/// A record and its neighbours are within so many bytes.
+const AROUND: usize = 1 << 10;
+/// The last commit is within so many bytes.
+const AROUND_END: usize = 16 << 10;
+
 /// One file; whoever has it open holds it, named or not.
 type FileRef = Arc<Mutex<Pages>>;
 
@@ -29,6 +34,8 @@ struct State {
     /// By which life.
     locked: BTreeMap<PathBuf, u64>,
     full: bool,
+    /// It says that queues and outboxes are synced, and they are not.
+    lies: bool,
     /// Milliseconds that a sync takes: at least, and up to so many more.
     slowness: Option<(u64, u64)>,
     /// The process dies in the middle of this many steps from now.
@@ -43,6 +50,34 @@ impl Platter {
     /// Nothing grows any more, or it does again.
     pub(crate) fn fill(&self, full: bool) {
         self.lock().full = full;
+    }
+
+    pub(crate) fn lie(&self, lies: bool) {
+        self.lock().lies = lies;
+    }
+
+    /// Whether something would be lost now that was said to be safe.
+    pub(crate) fn has_lied(&self) -> bool {
+        self.lock().files.values().any(|file| locked(file).has_lied())
+    }
+
+    /// Flips a bit in one of the journals whose path has `part` in it, and shows what stands around it: the record
+    /// it was in and, near the end, all of the last commit.
+    pub(crate) fn rot(&self, part: &str, chance: &Chance) -> Option<Vec<u8>> {
+        let state = self.lock();
+        let inside = |path: &Path| {
+            let path = path.to_string_lossy();
+            path.contains(part) && path.ends_with(".log")
+        };
+        let files: Vec<&FileRef> =
+            state.files.iter().filter(|(path, _)| inside(path)).map(|(_, file)| file).collect();
+        let mut file = locked(files.get((chance.u64() % (files.len().max(1) as u64)) as usize)?);
+        let length = file.bytes().len();
+        let at = (chance.u64() % (length.max(1) as u64)) as usize;
+        let end = if at + AROUND_END >= length { length } else { at + AROUND };
+        let around = file.bytes()[at.saturating_sub(AROUND_END)..end.min(length)].to_vec();
+        file.flip(at, (chance.u64() % 8) as u32);
+        Some(around)
     }
 
     pub(crate) fn slow_down(&self, slowness: Option<(u64, u64)>) {

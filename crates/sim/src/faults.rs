@@ -33,11 +33,15 @@ pub enum Fault {
     ClockJump,
     /// The filter's twin desires another threshold.
     ThresholdChange,
+    /// A disk says that queues and outboxes are synced while they are not, and then power is cut.
+    LyingDisk,
+    /// A bit flips in a queue that the hub has on disk.
+    BitRot,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::KillHub,
         Self::KillSensor,
         Self::KillFilter,
@@ -48,7 +52,18 @@ impl Fault {
         Self::SlowDisk,
         Self::ClockJump,
         Self::ThresholdChange,
+        Self::LyingDisk,
+        Self::BitRot,
     ];
+
+    /// Those that a seed draws when it is not told which.
+    pub(crate) fn drawn(seed: u64, chance: &Chance) -> Vec<Self> {
+        // What came later is drawn from a chance of its own, so that a seed's game stays what it was without it.
+        let later = Chance::seeded(!seed);
+        let is_later = |fault| matches!(fault, Self::LyingDisk | Self::BitRot);
+        let draw = |fault: &Self| if is_later(*fault) { later.u64() } else { chance.u64() };
+        Self::ALL.into_iter().filter(|fault| draw(fault).is_multiple_of(2)).collect()
+    }
 
     /// The word for it on the command line.
     pub fn name(self) -> &'static str {
@@ -63,6 +78,8 @@ impl Fault {
             Self::SlowDisk => "slow-disk",
             Self::ClockJump => "clock-jump",
             Self::ThresholdChange => "threshold-change",
+            Self::LyingDisk => "lying-disk",
+            Self::BitRot => "bit-rot",
         }
     }
 }
@@ -134,6 +151,13 @@ pub(crate) enum Blow {
         by: SignedDuration,
     },
     Threshold(f64),
+    Lie {
+        whose: Name,
+        lies: bool,
+    },
+    Rot {
+        whose: Name,
+    },
 }
 
 /// Draws what happens when.
@@ -250,6 +274,14 @@ impl Draw<'_> {
                 let threshold = 23.0 + self.below(9) as f64 / 2.0;
                 self.add(at, Blow::Threshold(threshold));
             }
+            Fault::LyingDisk => {
+                let whose = if self.one_in(2) { self.hub.clone() } else { self.filter.clone() };
+                self.add(at, Blow::Lie { whose: whose.clone(), lies: true });
+                let down = Duration::from_millis(self.between(1, 2_000));
+                self.add(until, Blow::Kill { whom: whose.clone(), end: End::Power, fuse: None, down });
+                self.add(until, Blow::Lie { whose, lies: false });
+            }
+            Fault::BitRot => self.add(at, Blow::Rot { whose: self.hub.clone() }),
         }
     }
 

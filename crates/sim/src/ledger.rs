@@ -3,7 +3,7 @@
 //! It believes nobody. What a sensor promised to keep is what its disk was seen to sync; what arrived is what the
 //! hub's event log showed a reader, who remembers it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -52,6 +52,10 @@ struct Account {
     alerts: BTreeMap<u64, f32>,
     /// The highest number that was ever written: nothing above it may have left the machine.
     ever_written: u64,
+    /// Alerts up to this number may be missing: a disk had lied about what was on their way.
+    lied_to: u64,
+    /// Alerts that may be missing: what they were made of may have been in a damaged record.
+    damaged: BTreeSet<u64>,
 }
 
 impl Ledger {
@@ -85,6 +89,18 @@ impl Watchman for Ledger {
     }
 }
 
+/// All `NAME-NUMBER` in some bytes, and since a batch is named after its last reading, those that may be with it.
+fn numbers(bytes: &[u8], name: &str) -> Vec<u64> {
+    const BATCH_MAX: u64 = 8;
+    let name = format!("{name}-");
+    let found = bytes.windows(name.len()).enumerate().filter(|(_, window)| *window == name.as_bytes());
+    let number = |at: usize| {
+        let digits = bytes[at + name.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+    };
+    found.map(|(at, _)| number(at)).flat_map(|last| last.saturating_sub(BATCH_MAX)..=last).collect()
+}
+
 /// The last `NAME-NUMBER` in what is written to an outbox: the id of a message there.
 fn last_number(bytes: &[u8], name: &str) -> Option<u64> {
     let name = format!("{name}-");
@@ -95,8 +111,8 @@ fn last_number(bytes: &[u8], name: &str) -> Option<u64> {
 
 impl Account {
     fn new(room: Room) -> Self {
-        let (raw, alerts) = Default::default();
-        Self { room, kept: 0, written: 0, raw, alerts, ever_written: 0 }
+        let (raw, alerts, damaged) = Default::default();
+        Self { room, kept: 0, written: 0, raw, alerts, ever_written: 0, lied_to: 0, damaged }
     }
 }
 
@@ -109,6 +125,21 @@ impl Books {
     pub(crate) fn power_cut(&mut self, machine: &str) {
         if let Some(account) = self.sensors.get_mut(machine) {
             account.written = account.kept;
+        }
+    }
+
+    /// Power was cut where a disk had lied: what had been sent so far may have been there, on its way to the filter or
+    /// from it. Nobody can promise that to arrive; all that comes later must.
+    pub(crate) fn lied(&mut self) {
+        self.sensors.values_mut().for_each(|account| account.lied_to = account.ever_written);
+    }
+
+    /// A bit flipped among these bytes of the filter's queue: their readings may never reach the filter. None of them
+    /// may arrive as anything else.
+    pub(crate) fn damaged(&mut self, bytes: &[u8]) {
+        for (name, account) in &mut self.sensors {
+            let numbers = numbers(bytes, name);
+            account.damaged.extend(numbers);
         }
     }
 
@@ -228,7 +259,9 @@ impl Books {
             let readings = (1..=end).filter(|number| !account.raw.contains_key(number));
             missing.extend(readings.map(|number| format!("reading {name} {number} of {end}")));
             let above = account.raw.iter().filter(|(_, celsius)| **celsius > most);
-            let alerts = above.filter(|(number, _)| !account.alerts.contains_key(number));
+            let excused = |number| number <= account.lied_to || account.damaged.contains(&number);
+            let alerts =
+                above.filter(|(number, _)| !account.alerts.contains_key(number) && !excused(**number));
             missing.extend(alerts.map(|(number, celsius)| format!("alert {name} {number} ({celsius} °C)")));
         }
         missing
@@ -320,6 +353,17 @@ mod tests {
         arrives(&ledger, "edge/attic", 4, 3, 23.0);
         let problems = ["reading attic 2 arrived after 3", "reading attic 3 was 24.5 °C, and is 23 now"];
         assert_eq!(ledger.books().take_problems(), problems);
+    }
+
+    #[test]
+    fn what_a_disk_lied_about_or_damaged_may_be_missing_and_nothing_else() {
+        let ledger = kept(30);
+        (1..=30).for_each(|number| arrives(&ledger, "edge/attic", number - 1, number, 26.0));
+        ledger.books().sensors.get_mut("attic").unwrap().lied_to = 10;
+        ledger.books().damaged(b"..attic-25..");
+        let missing = ledger.books().missing();
+        let expected = (11..=16).chain(26..=30).map(|number| format!("alert attic {number} (26 °C)"));
+        assert_eq!(missing, expected.collect::<Vec<_>>());
     }
 
     #[test]

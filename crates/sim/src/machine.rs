@@ -148,6 +148,10 @@ impl Machine {
         outside.net.bury(life, !power);
         if power {
             outside.net.power(&self.name, false);
+            if self.platter.has_lied() {
+                outside.trace.say(format_args!("{} loses what its disk said was safe", self.name));
+                outside.ledger.books().lied();
+            }
             self.platter.cut_power(&self.chance);
             outside.ledger.books().power_cut(&self.name);
         }

@@ -52,7 +52,7 @@ pub(crate) async fn play(seed: u64, plan: &Plan) -> Outcome {
     let chance = Chance::seeded(seed);
     let kinds = match &plan.faults {
         Some(kinds) => kinds.clone(),
-        None => Fault::ALL.into_iter().filter(|_| chance.u64().is_multiple_of(2)).collect(),
+        None => Fault::drawn(seed, &chance),
     };
     let (thresholds, wanted) = mpsc::channel(64);
     let world = World::new(&chance, plan, thresholds);
@@ -176,6 +176,12 @@ impl World {
             Blow::Jump { whose: Some(whose), by } => self.machine(&whose).watch.jump(by),
             Blow::Jump { whose: None, by } => {
                 self.site_clock.fetch_add(millis(by), std::sync::atomic::Ordering::Relaxed);
+            }
+            Blow::Lie { whose, lies } => self.machine(&whose).platter.lie(lies),
+            Blow::Rot { whose } => {
+                if let Some(around) = self.machine(&whose).platter.rot("/queues/", &self.chance) {
+                    self.outside.ledger.books().damaged(&around);
+                }
             }
             Blow::Threshold(celsius) => {
                 let _ = self.thresholds.send(celsius).await; // the receiver lives as long as the world

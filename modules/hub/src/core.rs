@@ -100,6 +100,8 @@ pub struct Options {
     pub policies: Vec<(String, Key)>,
     /// Whether a device's own token also opens its modules' sessions. IoT Edge does not by default.
     pub device_token_for_modules: bool,
+    /// Names of routes into modules on which fresh data goes first after an outage; `*` is all of them.
+    pub fresh_first: Vec<String>,
     /// Limits and waiting times.
     pub limits: Limits,
 }
@@ -113,6 +115,7 @@ impl Options {
             device_id: device_id.to_owned(),
             policies: Vec::new(),
             device_token_for_modules: false,
+            fresh_first: Vec::new(),
             limits: Limits::default(),
         }
     }

@@ -27,7 +27,7 @@ mod upstream;
 mod wiring;
 mod workload;
 
-pub use options::{Options, Quotas, SyncWhen};
+pub use options::{Options, Quotas, SyncWhen, WhenFull};
 pub use ready::{Ports, READY_FILE, Ready};
 pub use wiring::VARIABLES;
 

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::store::WhenFull;
+
 /// The flags of `isotherm hub`. `Options::default()` is the hub that `isotherm hub` starts without any.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -36,6 +38,12 @@ pub struct Options {
     pub quotas: Quotas,
     /// When what was accepted is synced to disk.
     pub sync: SyncWhen,
+    /// Bytes that the queues may hold together; `None`: a gibibyte, or what a deployment's `storeLimits` say.
+    pub store_bytes: Option<u64>,
+    /// What gives way then.
+    pub when_full: WhenFull,
+    /// Names of routes into modules on which fresh data goes first after an outage; `*` is all of them.
+    pub fresh_first: Vec<String>,
 }
 
 /// Which of the cloud's daily and per-second quotas are enforced.
@@ -75,6 +83,9 @@ impl Default for Options {
             device_ca: Vec::new(),
             quotas: Quotas::None,
             sync: SyncWhen::Batch,
+            store_bytes: None,
+            when_full: WhenFull::Refuse,
+            fresh_first: Vec::new(),
         }
     }
 }

@@ -169,13 +169,19 @@ fn open_store(options: &Options, place: &Place) -> anyhow::Result<Store> {
         SyncWhen::Batch => SyncMode::Batch,
         SyncWhen::Interval(interval) => SyncMode::Interval(interval),
     };
-    let mut settings = Settings { sync, ..Settings::default() };
+    let mut settings = Settings { sync, when_full: options.when_full, ..Settings::default() };
+    settings.queues_bytes_max = options.store_bytes.unwrap_or(settings.queues_bytes_max);
     if options.ephemeral {
         settings.segment_bytes = EPHEMERAL_SEGMENT_BYTES;
     }
     let (store, recovered) = Store::open(Arc::clone(&place.inside), &place.path(STORE_FOLDER), settings)?;
-    if recovered.torn_bytes > 0 || recovered.corrupt_records > 0 {
-        tracing::warn!(?recovered, "the store was not closed in order; nothing acknowledged is missing");
+    if recovered.corrupt_records > 0 {
+        tracing::error!(
+            ?recovered,
+            "records of the store are damaged on disk; they are lost and never delivered"
+        );
+    } else if recovered.torn_bytes > 0 {
+        tracing::warn!(?recovered, "the store was not closed in order; what had not been synced is cut off");
     } else {
         tracing::debug!(?recovered, "the store is open");
     }
@@ -190,7 +196,13 @@ fn core_options(disk: &dyn Disk, options: &Options) -> anyhow::Result<core::Opti
         policies.push((name.clone(), key));
     }
     let other_names = names(disk, options);
-    Ok(core::Options { policies, other_names, ..core::Options::new(&options.host_name, &options.device_id) })
+    let fresh_first = options.fresh_first.clone();
+    Ok(core::Options {
+        policies,
+        other_names,
+        fresh_first,
+        ..core::Options::new(&options.host_name, &options.device_id)
+    })
 }
 
 async fn open(host: &Host, options: &Options, name: &str, port: u16) -> anyhow::Result<BoxListener> {

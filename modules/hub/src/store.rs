@@ -46,13 +46,27 @@ pub enum SyncMode {
     Interval(Duration),
 }
 
+/// What gives way when the queues are at their limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// Nothing: senders are not read from until something is delivered or expires. Nothing acknowledged is lost.
+    #[default]
+    Refuse,
+    /// The oldest messages of the queue that holds most, so that a flood on one input costs no other. Counted.
+    DropOldest,
+    /// The oldest messages of the lowest priority there is, of the queue that holds most among those. Counted.
+    DropLowestPriority,
+}
+
 /// How large a store may grow, and when it syncs.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// When what was accepted is synced.
     pub sync: SyncMode,
-    /// Bytes that queues may hold on disk together; past it the store is [`Store::refusing`].
+    /// Bytes that queues may hold on disk together; past it `when_full` says what happens.
     pub queues_bytes_max: u64,
+    /// What gives way then.
+    pub when_full: WhenFull,
     /// Bytes taken beyond that, or not yet synced, from senders whose messages were on the way already; past it
     /// nothing more is taken.
     pub slack_bytes: u64,
@@ -69,6 +83,7 @@ impl Default for Settings {
         Self {
             sync: SyncMode::Batch,
             queues_bytes_max: 1 << 30,
+            when_full: WhenFull::Refuse,
             slack_bytes: 8 << 20,
             events_bytes_max: 256 << 20,
             segment_bytes: 4 << 20,
@@ -135,6 +150,8 @@ struct Shared {
     unsynced: AtomicU64,
     /// Bytes the queues hold.
     held: AtomicU64,
+    /// Bytes they may hold: as the settings say, or a deployment.
+    queues_bytes_max: AtomicU64,
     /// Upstream events given up for the limit's sake.
     given_up: AtomicU64,
 }
@@ -193,6 +210,7 @@ impl Store {
         let held = journals.queues_bytes();
         let state = State { journals, ..State::default() };
         let refusing = held > settings.queues_bytes_max;
+        let queues_bytes_max = AtomicU64::new(settings.queues_bytes_max);
         let shared = Shared {
             disk,
             dir: dir.to_owned(),
@@ -205,6 +223,7 @@ impl Store {
             full: AtomicBool::new(false),
             unsynced: AtomicU64::new(0),
             held: AtomicU64::new(held),
+            queues_bytes_max,
             given_up: AtomicU64::new(0),
         };
         Ok((Self { shared: Arc::new(shared) }, recovered))
@@ -273,6 +292,27 @@ impl Store {
     /// Bytes the queues hold.
     pub fn queues_bytes(&self) -> u64 {
         self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the queues may hold.
+    pub fn queues_bytes_max(&self) -> u64 {
+        self.shared.queues_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Limits the queues to what a deployment says; `None`: to what the settings say.
+    pub(crate) fn limit_queues(&self, bytes_max: Option<u64>) {
+        let bytes_max = bytes_max.unwrap_or(self.shared.settings.queues_bytes_max);
+        self.shared.queues_bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// What gives way when the queues are full.
+    pub(crate) fn when_full(&self) -> WhenFull {
+        self.shared.settings.when_full
+    }
+
+    /// By how many bytes the queues would be past their limit with so many more.
+    pub(crate) fn excess(&self, more: usize) -> u64 {
+        (self.queues_bytes() + more as u64).saturating_sub(self.queues_bytes_max())
     }
 
     /// Bytes the upstream log holds.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use isotherm_host::{Env, WiringError};
 
-use crate::options::{Options, Quotas, SyncWhen};
+use crate::options::{Options, Quotas, SyncWhen, WhenFull};
 
 /// The variables that the hub reads, for `.env.example`.
 pub const VARIABLES: &[&str] = &[
@@ -51,6 +51,19 @@ pub(crate) fn options(env: &Env) -> Result<Options, WiringError> {
         None | Some("batch") => SyncWhen::Batch,
         Some(text) => SyncWhen::Interval(milliseconds(text)?),
     };
+    options.store_bytes = env.parse("HUB_STORE_BYTES")?;
+    options.when_full = match env.get("HUB_WHEN_FULL") {
+        None | Some("refuse") => WhenFull::Refuse,
+        Some("drop-oldest") => WhenFull::DropOldest,
+        Some("drop-lowest-priority") => WhenFull::DropLowestPriority,
+        Some(other) => {
+            let why = format!("{other:?} is none of refuse, drop-oldest, drop-lowest-priority");
+            return Err(WiringError::new("HUB_WHEN_FULL", why));
+        }
+    };
+    if let Some(routes) = env.get("HUB_FRESH_FIRST") {
+        options.fresh_first = routes.split(',').map(|name| name.trim().to_owned()).collect();
+    }
     options.state = text("ISOTHERM_STATE").map_or(options.state, PathBuf::from);
     Ok(options)
 }

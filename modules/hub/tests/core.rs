@@ -2,6 +2,8 @@
 
 #[path = "core/access.rs"]
 mod access;
+#[path = "core/backlog.rs"]
+mod backlog;
 #[path = "core/configuration.rs"]
 mod configuration;
 #[path = "core/custody.rs"]

@@ -64,6 +64,11 @@ impl Child {
         self.process.stdout.take()
     }
 
+    /// The number that the system knows it by.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it used of processors until now, all threads together. The system counts to the nanosecond for threads
     /// that live and to the hundredth of a second for the whole process, threads that ended included: the larger of
     /// the two is nearer to the truth.

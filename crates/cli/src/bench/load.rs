@@ -88,6 +88,12 @@ impl Board {
         });
     }
 
+    /// When that message was due, if they fall due one after the other.
+    pub(super) fn due_at(&self, number: u64) -> Option<Instant> {
+        let (base, interval) = self.schedule.get()?;
+        Some(*base + *interval * u32::try_from(number.saturating_sub(1)).unwrap_or(0))
+    }
+
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Acquire)
     }
@@ -126,8 +132,13 @@ pub(super) struct Form {
 impl Form {
     /// A reading above every threshold of these runs, stamped now: numbers may begin at 1 again.
     pub(super) fn new(host: &Host) -> Self {
+        Self::of(host, "bench")
+    }
+
+    /// The same from a sensor of this name.
+    pub(super) fn of(host: &Host, sensor_id: &str) -> Self {
         let celsius = Celsius::new(31.5).expect("a warm day");
-        let reading = Reading { sensor_id: "bench".into(), sequence: 0, celsius, at: host.wall() };
+        let reading = Reading { sensor_id: sensor_id.into(), sequence: 0, celsius, at: host.wall() };
         let mut head = reading.encode().to_vec();
         head.push(0x20); // field 4, a varint
         Self { head }
@@ -144,7 +155,7 @@ impl Form {
     }
 
     /// The number of a reading of this form.
-    fn number(&self, payload: &[u8]) -> Option<u64> {
+    pub(super) fn number(&self, payload: &[u8]) -> Option<u64> {
         let rest = payload.strip_prefix(&self.head[..])?;
         let bytes = rest.iter().take(9).enumerate();
         Some(bytes.fold(0, |number, (at, byte)| number | u64::from(byte & 0x7f) << (7 * at)))

@@ -253,11 +253,22 @@ impl File for OpenFile {
 
     fn sync(&self) -> io::Result<()> {
         self.door.step()?;
+        if self.door.platter.lock().lies && is_journal(&self.path) {
+            locked(&self.file).pretend_sync();
+            self.door.said("pretends to sync", &self.path);
+            return Ok(());
+        }
         locked(&self.file).sync();
         self.door.said("syncs", &self.path);
         self.door.watchman.synced(&self.door.life.machine, &self.path);
         Ok(())
     }
+}
+
+/// Whether it holds messages on their way: a database that is lied to cannot be helped by anybody.
+fn is_journal(path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    path.contains("/queues/") || path.contains("/outbox/")
 }
 
 fn place(offset: u64) -> io::Result<usize> {

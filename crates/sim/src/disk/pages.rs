@@ -12,6 +12,8 @@ pub(super) struct Pages {
     undo: Vec<Undo>,
     /// Whether its name is safe in its folder.
     named: bool,
+    /// A sync of it was only said to be done.
+    lied: bool,
 }
 
 /// How to take back one change.
@@ -26,7 +28,7 @@ struct Undo {
 impl Pages {
     /// Safe from the beginning.
     pub(super) fn kept(bytes: &[u8]) -> Self {
-        Self { now: bytes.to_vec(), undo: Vec::new(), named: true }
+        Self { now: bytes.to_vec(), undo: Vec::new(), named: true, lied: false }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -63,6 +65,23 @@ impl Pages {
 
     pub(super) fn sync(&mut self) {
         self.undo.clear();
+        self.lied = false;
+    }
+
+    /// Says that it is synced.
+    pub(super) fn pretend_sync(&mut self) {
+        self.lied = !self.undo.is_empty();
+    }
+
+    pub(super) fn has_lied(&self) -> bool {
+        self.lied
+    }
+
+    /// Flips a bit of what is safe on disk.
+    pub(super) fn flip(&mut self, at: usize, bit: u32) {
+        if let Some(byte) = self.now.get_mut(at) {
+            *byte ^= 1 << (bit % 8);
+        }
     }
 
     /// What is on the disk when power comes back.
@@ -74,7 +93,7 @@ impl Pages {
             2 => self.undone((chance.u64() % (self.undo.len() as u64 + 1)) as usize),
             _ => self.torn(chance),
         };
-        Self { now: bytes, undo: Vec::new(), named: true }
+        Self { now: bytes, undo: Vec::new(), named: true, lied: false }
     }
 
     /// The bytes as they were before the last so many changes.

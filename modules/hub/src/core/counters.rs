@@ -44,6 +44,8 @@ counters! {
     DroppedRejected = "messages_dropped_rejected_total",
     /// Dropped: their record in the journal could not be read.
     DroppedUnreadable = "messages_dropped_unreadable_total",
+    /// Dropped, as the hub was told to: the queues were at their limit.
+    DroppedFull = "messages_dropped_queues_full_total",
     /// Upstream messages given up because the log was at its limit.
     DroppedRetention = "messages_dropped_retention_total",
     /// Refused: larger than 256 KiB.

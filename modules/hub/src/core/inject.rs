@@ -46,7 +46,7 @@ impl Core {
         self.link_endpoints(who);
         self.counters.count(Counter::MessagesReceived);
         self.scratch.encode(&message);
-        self.put_into_queue(queue, &Arc::new(message), None).map_err(full)?;
+        self.put_into_queue(queue, &Arc::new(message), None, None).map_err(full)?;
         let handle = self.queues.queues[queue].as_ref().map(|it| &it.handle);
         Ok(self.store.appended(handle))
     }

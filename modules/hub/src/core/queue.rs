@@ -10,7 +10,7 @@ use std::time::Instant;
 use isotherm_iothub::Message;
 use jiff::Timestamp;
 
-use super::record::read_queued;
+use super::record::{Queued, read_queued};
 use super::{Counter, Counters, Limits, Now};
 use crate::store::{QueueHandle, QueueName, Store};
 
@@ -25,6 +25,8 @@ pub(super) struct Queue {
     pub(super) priority: u32,
     /// Whether its acknowledgement timer is set.
     pub(super) timed: bool,
+    /// Whether what is fresh goes before what an outage has left.
+    pub(super) fresh_first: bool,
     window: VecDeque<Slot>,
     /// Offset of the window's first.
     base: u64,
@@ -41,6 +43,8 @@ struct Slot {
     /// Whether it was handed out before.
     tried: bool,
     expires: Option<Timestamp>,
+    /// When it was put here, where that counts.
+    since: Option<Timestamp>,
     /// Gone once it is done.
     message: Option<Arc<Message>>,
     bytes: usize,
@@ -70,6 +74,7 @@ impl Queue {
             endpoint,
             priority,
             timed: false,
+            fresh_first: false,
             window: VecDeque::new(),
             base,
             forgotten: base,
@@ -92,11 +97,11 @@ impl Queue {
         &mut self,
         offset: u64,
         message: &Arc<Message>,
-        expires: Option<Timestamp>,
+        (expires, since): (Option<Timestamp>, Option<Timestamp>),
         limits: &Limits,
     ) {
         if offset == self.loaded() && self.has_room(limits) {
-            self.push(Arc::clone(message), expires);
+            self.push(Arc::clone(message), expires, since);
         }
     }
 
@@ -104,13 +109,19 @@ impl Queue {
         self.window.len() < limits.window_messages && self.bytes < limits.window_bytes
     }
 
-    pub(super) fn push(&mut self, message: Arc<Message>, expires: Option<Timestamp>) {
+    pub(super) fn push(
+        &mut self,
+        message: Arc<Message>,
+        expires: Option<Timestamp>,
+        since: Option<Timestamp>,
+    ) {
         let bytes = message.size();
         self.bytes += bytes;
         self.window.push_back(Slot {
             state: State::Ready,
             tried: false,
             expires,
+            since,
             message: Some(message),
             bytes,
         });
@@ -156,12 +167,17 @@ impl Queue {
         for offset in from..until {
             let record = records.next_if(|(at, _)| *at == offset);
             match record.and_then(|(_, record)| read_queued(record)) {
-                Some((expires, message)) => self.push(Arc::new(message), expires),
+                Some(Queued { message, expires, since }) => self.push(Arc::new(message), expires, since),
                 None => {
                     counters.count(Counter::DroppedUnreadable);
-                    let slot =
-                        Slot { state: State::Done, tried: false, expires: None, message: None, bytes: 0 };
-                    self.window.push_back(slot);
+                    self.window.push_back(Slot {
+                        state: State::Done,
+                        tried: false,
+                        expires: None,
+                        since: None,
+                        message: None,
+                        bytes: 0,
+                    });
                 }
             }
         }
@@ -196,6 +212,28 @@ impl Queue {
             self.base += 1;
             self.ready = self.ready.saturating_sub(1);
         }
+    }
+
+    /// Since when the first waits that nobody has, if that was written down.
+    pub(super) fn waiting_since(&mut self, limits: &Limits, counters: &Counters) -> Option<Timestamp> {
+        if self.ready == self.window.len() && !self.fetch(limits, counters) {
+            return None;
+        }
+        self.window.get(self.ready)?.since
+    }
+
+    /// The journal has let go of its oldest: so does the window.
+    pub(super) fn dropped(&mut self) {
+        let first = self.handle.journal.first();
+        while self.base < first
+            && let Some(slot) = self.window.pop_front()
+        {
+            self.base += 1;
+            self.bytes -= slot.bytes;
+            self.ready = self.ready.saturating_sub(1);
+        }
+        self.base = self.base.max(first);
+        self.forgotten = self.forgotten.max(self.base);
     }
 
     /// Trims, and lets the journal forget what it may.

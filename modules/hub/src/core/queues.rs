@@ -2,12 +2,21 @@
 
 use std::sync::Arc;
 
-use isotherm_iothub::Identity;
+use isotherm_iothub::{Feed, Identity};
+use jiff::SignedDuration;
 
 use super::queue::Queue;
 use super::timers::Timer;
-use super::{Core, Now};
-use crate::store::{QueueHandle, QueueName, Store, StoreError};
+use super::{Core, Counter, Now};
+use crate::store::{QueueHandle, QueueName, Store, StoreError, WhenFull};
+
+/// What has waited for so long was left by an outage.
+const FRESH_AFTER: SignedDuration = SignedDuration::from_secs(10);
+/// At least so many bytes give way at once, so that not every message has to make room.
+const DROP_BYTES: u64 = 256 << 10;
+
+/// Queues that an input may have for one priority: the fresh one, and what that many outages less one have left.
+pub(super) const ERAS_MAX: usize = 8;
 
 /// A delivery's number: which queue, and the offset in its journal.
 const OFFSET_BITS: u32 = 44;
@@ -41,6 +50,8 @@ pub(super) struct Endpoint {
 pub(super) struct Queues {
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) queues: Vec<Option<Queue>>,
+    /// Places of queues that were emptied; nothing that was taken from them is still out.
+    free: Vec<usize>,
 }
 
 impl Queues {
@@ -63,9 +74,8 @@ impl Queues {
         input: &str,
         priority: u32,
     ) -> Result<usize, StoreError> {
-        let name = QueueName { owner: owner.as_str().to_owned(), input: input.to_owned(), priority };
-        let known = self.queues.iter().position(|queue| queue.as_ref().is_some_and(|it| it.name == name));
-        match known {
+        let name = QueueName { owner: owner.as_str().to_owned(), input: input.to_owned(), priority, era: 0 };
+        match self.newest(&name) {
             Some(queue) => Ok(queue),
             None => {
                 let handle = store.queue(&name)?;
@@ -82,14 +92,84 @@ impl Queues {
             self.endpoints.push(Endpoint { owner, person: None, input, queues: Vec::new(), name: full });
             self.endpoints.len() - 1
         });
-        let index = self.queues.len();
-        let priority = name.priority;
-        self.queues.push(Some(Queue::new(handle, name, endpoint)));
-        let (queues, sorted) = (&self.queues, &mut self.endpoints[endpoint].queues);
-        let before = |&it: &usize| queues[it].as_ref().is_some_and(|it| it.priority <= priority);
-        let place = sorted.partition_point(before);
-        sorted.insert(place, index);
+        let queue = Some(Queue::new(handle, name, endpoint));
+        let index = match self.free.pop() {
+            Some(free) => {
+                self.queues[free] = queue;
+                free
+            }
+            None => {
+                self.queues.push(queue);
+                self.queues.len() - 1
+            }
+        };
+        self.endpoints[endpoint].queues.push(index);
+        self.sort(endpoint);
         index
+    }
+
+    /// By priority; within one the newest, which is filled, then what outages have left, oldest first.
+    fn sort(&mut self, endpoint: usize) {
+        let mut sorted = std::mem::take(&mut self.endpoints[endpoint].queues);
+        sorted.sort_by_key(|&it| {
+            let name = self.queues[it].as_ref().map(|it| &it.name);
+            let newest = name.and_then(|name| self.newest(name)) == Some(it);
+            name.map(|name| (name.priority, !newest, name.era))
+        });
+        self.endpoints[endpoint].queues = sorted;
+    }
+
+    fn same<'a>(&'a self, name: &'a QueueName) -> impl Iterator<Item = (usize, &'a Queue)> {
+        let queues =
+            self.queues.iter().enumerate().filter_map(|(index, queue)| Some((index, queue.as_ref()?)));
+        queues.filter(|(_, it)| {
+            it.priority == name.priority && it.name.owner == name.owner && it.name.input == name.input
+        })
+    }
+
+    /// The queue that is filled, of those of this input and priority.
+    fn newest(&self, name: &QueueName) -> Option<usize> {
+        self.same(name).max_by_key(|(_, it)| it.name.era).map(|(index, _)| index)
+    }
+
+    /// Sets what is in a queue aside, for what comes from now on; `None` if it cannot be, or too often was.
+    fn begin_era(&mut self, store: &Store, index: usize) -> Option<usize> {
+        let queue = self.queues[index].as_ref()?;
+        let owner = queue.name.owner.parse::<Identity>().ok()?;
+        if self.same(&queue.name).count() >= ERAS_MAX {
+            return None;
+        }
+        let name = QueueName { era: queue.name.era + 1, ..queue.name.clone() };
+        let handle = store.queue(&name).ok()?; // a disk that fails now fails at the next message too
+        let newer = self.add(owner, name, handle);
+        self.queues[newer].as_mut()?.fresh_first = true;
+        Some(newer)
+    }
+
+    /// Removes a queue that an outage had left, once all in it is settled.
+    fn end_era(&mut self, store: &Store, index: usize) {
+        let Some(queue) = self.queues[index].as_ref().filter(|queue| queue.length() == 0) else { return };
+        if self.newest(&queue.name) == Some(index) {
+            return;
+        }
+        let Some(queue) = self.queues[index].take() else { return };
+        self.endpoints[queue.endpoint].queues.retain(|it| *it != index);
+        store.retire_queue(&queue.name);
+        self.free.push(index);
+    }
+
+    /// Whose oldest messages give way.
+    fn victim(&self, when_full: WhenFull) -> Option<usize> {
+        let held = self.queues.iter().flatten().filter(|queue| queue.length() > 0);
+        let chosen = match when_full {
+            WhenFull::Refuse => None,
+            WhenFull::DropOldest => held.max_by_key(|queue| queue.handle.journal.bytes()),
+            WhenFull::DropLowestPriority => {
+                held.max_by_key(|queue| (queue.priority, queue.handle.journal.bytes()))
+            }
+        }?;
+        let left = self.same(&chosen.name).filter(|(_, queue)| queue.length() > 0);
+        left.min_by_key(|(_, queue)| queue.name.era).map(|(index, _)| index)
     }
 
     /// The inputs of a module.
@@ -128,6 +208,11 @@ impl Core {
             })
             .collect();
         gauges.sort_by(|a, b| (&a.endpoint, a.priority).cmp(&(&b.endpoint, b.priority)));
+        gauges.dedup_by(|one, before| {
+            let same = (&one.endpoint, one.priority) == (&before.endpoint, before.priority);
+            before.length += if same { one.length } else { 0 };
+            same
+        });
         gauges
     }
 
@@ -138,8 +223,53 @@ impl Core {
 
     /// After something was settled: the journal forgets what it may.
     pub(super) fn trim(&mut self, queue: usize) {
-        if let Some(queue) = self.queues.queues[queue].as_mut() {
-            queue.forget(&self.store);
+        if let Some(held) = self.queues.queues[queue].as_mut() {
+            held.forget(&self.store);
+            self.queues.end_era(&self.store, queue);
+        }
+    }
+
+    /// The queue to put a message into: with fresh data first, one of its own if what is before it was left by an
+    /// outage that is over.
+    pub(super) fn fresh_queue(&mut self, index: usize, now: Now) -> usize {
+        let Some(queue) = self.queues.queues[index].as_mut().filter(|queue| queue.fresh_first) else {
+            return index;
+        };
+        let since = queue.waiting_since(&self.options.limits, &self.counters);
+        let old = since.is_some_and(|since| now.wall.duration_since(since) >= FRESH_AFTER);
+        let person = self.queues.endpoints[queue.endpoint].person;
+        if !old || !person.is_some_and(|person| self.is_served(person)) {
+            return index;
+        }
+        let Some(newer) = self.queues.begin_era(&self.store, index) else { return index };
+        self.lead_to(index, newer);
+        newer
+    }
+
+    /// Whether somebody takes what comes to a module's inputs.
+    fn is_served(&self, person: usize) -> bool {
+        let session = self.people.at(person).and_then(|person| person.session);
+        session.is_some_and(|session| self.subscribed(session, Feed::Inputs).is_some())
+    }
+
+    /// The queues are full: as many of the oldest messages give way as the setting says, and are counted.
+    pub(super) fn make_room(&mut self, bytes: usize) {
+        let when_full = self.store.when_full();
+        if when_full == WhenFull::Refuse {
+            return;
+        }
+        while self.store.excess(bytes) > 0
+            && let Some(index) = self.queues.victim(when_full)
+            && let Some(queue) = self.queues.queues[index].as_mut()
+        {
+            let step = DROP_BYTES.min(self.store.queues_bytes_max() / 16);
+            let dropped = self.store.drop_oldest(&queue.handle, self.store.excess(bytes).max(step));
+            queue.dropped();
+            self.counters.add(Counter::DroppedFull, dropped);
+            self.queues.end_era(&self.store, index);
+            if dropped == 0 {
+                return;
+            }
         }
     }
 
@@ -162,9 +292,11 @@ impl Core {
     }
 
     pub(super) fn expire_queued(&mut self, now: Now) {
-        for queue in self.queues.queues.iter_mut().flatten() {
-            queue.expire(now, &self.options.limits, &self.counters);
-            queue.forget(&self.store);
+        for index in 0..self.queues.queues.len() {
+            if let Some(queue) = self.queues.queues[index].as_mut() {
+                queue.expire(now, &self.options.limits, &self.counters);
+                self.trim(index);
+            }
         }
     }
 }

@@ -7,11 +7,15 @@ use jiff::Timestamp;
 use super::EventSource;
 
 /// Room left before the message for the longest header.
-const HEADROOM: usize = 1 + 8 + 8;
+const HEADROOM: usize = 1 + 8 + 8; // the kind and two moments
 const FOR_EVER: u8 = 1;
 const EXPIRES: u8 = 2;
 const TELEMETRY: u8 = 3;
 const TWIN_CHANGE: u8 = 4;
+/// Says when it was put there, for queues where what is fresh goes first; it may expire.
+const DATED: u8 = 5;
+/// In place of a moment: never.
+const NEVER: i64 = i64::MAX;
 
 /// A message being written: encoded once, with a header of its own for each journal.
 #[derive(Default)]
@@ -30,8 +34,14 @@ impl Scratch {
         message.encode(&mut self.0);
     }
 
-    /// As a record of a queue.
-    pub(super) fn for_queue(&mut self, expires: Option<Timestamp>) -> &[u8] {
+    /// As a record of a queue; `since` is when it was put there, where that will be asked.
+    pub(super) fn for_queue(&mut self, expires: Option<Timestamp>, since: Option<Timestamp>) -> &[u8] {
+        if let Some(since) = since {
+            let mut header = [DATED; HEADROOM];
+            header[1..9].copy_from_slice(&since.as_microsecond().to_le_bytes());
+            header[9..].copy_from_slice(&expires.map_or(NEVER, Timestamp::as_microsecond).to_le_bytes());
+            return self.with_header(&header);
+        }
         match expires {
             None => self.with_header(&[FOR_EVER]),
             Some(at) => {
@@ -61,14 +71,29 @@ impl Scratch {
     }
 }
 
-/// A queue's record, read back: when it expires, and the message.
-pub(super) fn read_queued(mut record: Bytes) -> Option<(Option<Timestamp>, Message)> {
-    let expires = match record.try_get_u8().ok()? {
-        FOR_EVER => None,
-        EXPIRES => Some(Timestamp::from_microsecond(record.try_get_i64_le().ok()?).ok()?),
+/// A queue's record, read back.
+#[derive(Debug, PartialEq)]
+pub(super) struct Queued {
+    pub(super) message: Message,
+    pub(super) expires: Option<Timestamp>,
+    /// When it was put there, if that was written down.
+    pub(super) since: Option<Timestamp>,
+}
+
+/// Reads a queue's record.
+pub(super) fn read_queued(mut record: Bytes) -> Option<Queued> {
+    let kind = record.try_get_u8().ok()?;
+    let mut moment = || match record.try_get_i64_le().ok()? {
+        NEVER => Some(None),
+        at => Timestamp::from_microsecond(at).ok().map(Some),
+    };
+    let (since, expires) = match kind {
+        FOR_EVER => (None, None),
+        EXPIRES => (None, moment()?),
+        DATED => (moment()?, moment()?),
         _ => return None,
     };
-    Some((expires, Message::decode(record).ok()?))
+    Some(Queued { message: Message::decode(record).ok()?, expires, since })
 }
 
 /// A record of the upstream log, read back.
@@ -107,12 +132,17 @@ mod tests {
         let mut scratch = Scratch::default();
         scratch.encode(&message);
 
-        let for_ever = Bytes::copy_from_slice(scratch.for_queue(None));
-        let expiring = Bytes::copy_from_slice(scratch.for_queue(Some(at(77))));
+        let for_ever = Bytes::copy_from_slice(scratch.for_queue(None, None));
+        let expiring = Bytes::copy_from_slice(scratch.for_queue(Some(at(77)), None));
+        let dated = Bytes::copy_from_slice(scratch.for_queue(None, Some(at(5))));
+        let both = Bytes::copy_from_slice(scratch.for_queue(Some(at(77)), Some(at(5))));
         let event = Bytes::copy_from_slice(scratch.for_events(EventSource::TwinChange, 7, at(5)));
 
-        assert_eq!(read_queued(for_ever), Some((None, message.clone())));
-        assert_eq!(read_queued(expiring), Some((Some(at(77)), message.clone())));
+        let queued = |expires, since| Some(Queued { message: message.clone(), expires, since });
+        assert_eq!(read_queued(for_ever), queued(None, None));
+        assert_eq!(read_queued(expiring), queued(Some(at(77)), None));
+        assert_eq!(read_queued(dated), queued(None, Some(at(5))));
+        assert_eq!(read_queued(both), queued(Some(at(77)), Some(at(5))));
         let event = EventRecord::read(event).unwrap();
         assert_eq!((event.source, event.generation, event.enqueued), (EventSource::TwinChange, 7, at(5)));
         assert_eq!(Message::decode(event.message).unwrap(), message);
@@ -125,6 +155,6 @@ mod tests {
         let event = Bytes::copy_from_slice(scratch.for_events(EventSource::Telemetry, 1, at(1)));
         assert_eq!(read_queued(event), None);
         assert_eq!(read_queued(Bytes::new()), None);
-        assert!(EventRecord::read(Bytes::copy_from_slice(scratch.for_queue(None))).is_none());
+        assert!(EventRecord::read(Bytes::copy_from_slice(scratch.for_queue(None, None))).is_none());
     }
 }

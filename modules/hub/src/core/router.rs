@@ -40,6 +40,8 @@ impl Router {
 impl Core {
     /// Puts routes into force; their queues are made now, so that no message has to wait for that.
     pub(super) fn set_routes(&mut self, routes: Routes) -> Result<(), StoreError> {
+        self.store.limit_queues(routes.store_bytes_max());
+        self.queues.queues.iter_mut().flatten().for_each(|queue| queue.fresh_first = false);
         let mut leads = Vec::new();
         for entry in routes.iter() {
             leads.push(match entry.route.sink() {
@@ -50,7 +52,11 @@ impl Core {
                         continue;
                     };
                     let queue = self.queues.find_or_make(&self.store, &owner, input, entry.priority)?;
-                    let endpoint = self.queues.queues[queue].as_ref().map_or(0, |it| it.endpoint);
+                    let fresh = self.options.fresh_first.iter().any(|it| it == "*" || **it == *entry.name);
+                    let endpoint = self.queues.queues[queue].as_mut().map_or(0, |it| {
+                        it.fresh_first |= fresh;
+                        it.endpoint
+                    });
                     self.link_endpoints(&owner);
                     Leads::Queue { queue, endpoint }
                 }
@@ -93,6 +99,9 @@ impl Core {
         message: Message,
         now: Now,
     ) -> Result<Ticket, Refusal> {
+        if self.store.excess(message.size()) > 0 {
+            self.make_room(message.size());
+        }
         let room = self.store.has_room(message.size());
         room.map_err(|Full| self.full())?;
         self.counters.count(Counter::MessagesReceived);
@@ -173,9 +182,11 @@ impl Core {
             full = full.and(match leads {
                 Leads::Nowhere => Ok(()),
                 Leads::Upstream => self.put_upstream(sender, kind, now),
-                Leads::Queue { queue, .. } => {
+                Leads::Queue { queue, endpoint } => {
+                    let queue = self.fresh_queue(queue, now);
+                    self.router.targets[place].0 = Leads::Queue { queue, endpoint };
                     let expires = time_to_live.and_then(|ttl| now.wall.checked_add(ttl).ok());
-                    self.put_into_queue(queue, message, expires)
+                    self.put_into_queue(queue, message, expires, Some(now.wall))
                 }
             });
         }
@@ -203,15 +214,28 @@ impl Core {
         index: usize,
         message: &Arc<Message>,
         expires: Option<jiff::Timestamp>,
+        since: Option<jiff::Timestamp>,
     ) -> Result<(), Full> {
         let Some(queue) = self.queues.queues[index].as_mut() else { return Ok(()) };
-        let offset = self.store.append(&queue.handle, self.scratch.for_queue(expires))?;
-        queue.appended(offset, message, expires, &self.options.limits);
+        let since = since.filter(|_| queue.fresh_first);
+        let offset = self.store.append(&queue.handle, self.scratch.for_queue(expires, since))?;
+        queue.appended(offset, message, (expires, since), &self.options.limits);
         let owner = self.queues.endpoints[queue.endpoint].person;
         if let Some(person) = owner {
             self.wake_inputs(person);
         }
         Ok(())
+    }
+
+    /// What led to a queue leads to a newer one.
+    pub(super) fn lead_to(&mut self, older: usize, newer: usize) {
+        for leads in &mut self.router.leads {
+            if let Leads::Queue { queue, .. } = leads
+                && *queue == older
+            {
+                *queue = newer;
+            }
+        }
     }
 
     /// Finds the queues of the routes in force again, after some were removed.

@@ -26,6 +26,8 @@ struct Work {
     ticket: Ticket,
     journals: Vec<(usize, Journal)>,
     changes: Changes,
+    /// Folders of queues that are done with.
+    gone: Vec<std::path::PathBuf>,
     /// How much of it was appended.
     bytes: u64,
 }
@@ -41,6 +43,10 @@ impl Store {
         let journals =
             room.and_then(|()| work.journals.iter().try_for_each(|(_, journal)| journal.commit().map(drop)));
         let written = journals.and_then(|()| keeper.write(&work.changes));
+        for dir in &work.gone {
+            // One that cannot be removed comes back at the next start, empty or as a repeat.
+            let _ = self.shared.disk.remove_dir(dir);
+        }
         drop(keeper); // whoever is woken may want it
         match written {
             Ok(()) => {
@@ -116,6 +122,7 @@ impl Store {
         Some(Work {
             ticket: Ticket(state.round),
             journals: state.journals.take_dirty(),
+            gone: state.journals.take_gone(),
             changes: std::mem::take(&mut state.changes),
             bytes: self.shared.unsynced.load(Ordering::Relaxed),
         })
@@ -147,7 +154,7 @@ impl Store {
         let unsynced = shared.unsynced.fetch_sub(work.bytes, Ordering::Relaxed) - work.bytes;
         shared.durable.store(work.ticket.0, Ordering::Release);
         let settings = &shared.settings;
-        let refusing = held > settings.queues_bytes_max || unsynced > settings.slack_bytes / 2;
+        let refusing = held > self.queues_bytes_max() || unsynced > settings.slack_bytes / 2;
         shared.refusing.store(refusing, Ordering::Relaxed);
         state.waiting.take_durable(work.ticket, &mut wakes);
         if !refusing {
@@ -200,7 +207,8 @@ mod tests {
     fn a_removed_queue_does_not_disturb_the_round_that_was_about_to_write_it() {
         let (store, _) =
             Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
-        let name = crate::store::QueueName { owner: "d/m".to_owned(), input: "in".to_owned(), priority: 0 };
+        let name =
+            crate::store::QueueName { owner: "d/m".to_owned(), input: "in".to_owned(), priority: 0, era: 0 };
         let queue = store.queue(&name).unwrap();
         store.append(&queue, b"x").unwrap();
         let ticket = store.appended([&queue]);
@@ -219,6 +227,7 @@ mod tests {
             owner: "d/m".to_owned(),
             input: "i".repeat(length),
             priority: 0,
+            era: 0,
         };
         let refused = store.queue(&named(4_096)).unwrap_err();
         assert!(refused.reason.contains("too long"), "{refused}");

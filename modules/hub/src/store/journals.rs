@@ -15,6 +15,8 @@ use super::{Call, Full, Recovered, Settings, Store, StoreError, Ticket};
 pub(crate) const PARTITIONS: usize = 4;
 /// A record's overhead on disk, about.
 const RECORD_BYTES: u64 = 16;
+/// A queue's name, beside its journal.
+const NAME_FILE: &str = "name";
 /// Synced records that stay in memory for readers of the upstream log, a partition. Queues keep their own window.
 const EVENTS_TAIL_BYTES: usize = 64 << 10;
 
@@ -25,6 +27,13 @@ pub(crate) struct QueueName {
     pub(crate) owner: String,
     pub(crate) input: String,
     pub(crate) priority: u32,
+    /// Counts the times that what was left from an outage was set aside for what is fresh; the newest is filled.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) era: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A journal and its place among the others.
@@ -54,6 +63,8 @@ pub(super) struct Journals {
     dirty: Vec<usize>,
     lazy: Vec<usize>,
     next_dir: u64,
+    /// Folders of queues that are done with, to be removed by the next round.
+    gone: Vec<PathBuf>,
 }
 
 impl Journals {
@@ -78,7 +89,14 @@ impl Journals {
             journals.next_dir = journals.next_dir.max(number + 1);
             let dir = queues.join(&name);
             let (journal, recovery) = open(disk, &dir, settings, 0)?;
-            let note = journal.note().and_then(|note| serde_json::from_slice::<QueueName>(&note).ok());
+            let named = |note: &[u8]| serde_json::from_slice::<QueueName>(note).ok();
+            let note = journal.note().and_then(|note| named(&note));
+            let note = note.or_else(|| named(&disk.read(&dir.join(NAME_FILE)).ok()?));
+            if note.is_none() && recovery.records + recovery.corrupt_records > 0 {
+                tracing::error!(folder = %dir.display(), "a queue's name is damaged; its messages are left there");
+                recovered.corrupt_records += recovery.records;
+                continue;
+            }
             let Some(name) = note else {
                 // Made just before a crash: its name rides on the first sync, so nothing in it was acknowledged.
                 drop(journal);
@@ -95,8 +113,17 @@ impl Journals {
     }
 
     fn add(&mut self, journal: Journal, dir: PathBuf, queue_bytes: Option<u64>) -> usize {
-        self.slots.push(Some(Slot { journal, dirty: false, lazy: false, queue_bytes, dir }));
-        self.slots.len() - 1
+        let slot = Some(Slot { journal, dirty: false, lazy: false, queue_bytes, dir });
+        match self.slots.iter().skip(PARTITIONS).position(Option::is_none) {
+            Some(free) if queue_bytes.is_some() => {
+                self.slots[PARTITIONS + free] = slot;
+                PARTITIONS + free
+            }
+            _ => {
+                self.slots.push(slot);
+                self.slots.len() - 1
+            }
+        }
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -104,7 +131,7 @@ impl Journals {
     }
 
     pub(super) fn is_lazy(&self) -> bool {
-        !self.lazy.is_empty()
+        !self.lazy.is_empty() || !self.gone.is_empty()
     }
 
     pub(super) fn mark(&mut self, index: usize) {
@@ -123,6 +150,11 @@ impl Journals {
             slot.lazy = true;
             self.lazy.push(index);
         }
+    }
+
+    /// Takes the folders that are to be removed, for a round.
+    pub(super) fn take_gone(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Takes all that is dirty, for a round.
@@ -219,6 +251,8 @@ impl Store {
         let dir = shared.dir.join("queues").join(format!("{number:06}"));
         let (journal, _) = open(&shared.disk, &dir, &shared.settings, 0)?;
         journal.set_note(&note);
+        // Once more beside it: a damaged note must not cost the whole queue. A crash may take this one, not both.
+        let _ = shared.disk.write_atomic(&dir.join(NAME_FILE), &note);
         let index = state.journals.add(journal.clone(), dir, Some(0));
         state.journals.names.insert(name.clone(), index);
         state.journals.mark_lazy(index);
@@ -239,9 +273,35 @@ impl Store {
         }
     }
 
+    /// Removes a queue with nothing in it; its folder goes with the next round, so that nobody waits for the disk.
+    pub(crate) fn retire_queue(&self, name: &QueueName) {
+        let mut state = self.state();
+        let Some(index) = state.journals.names.remove(name) else { return };
+        if let Some(slot) = state.journals.slots[index].take() {
+            state.journals.gone.push(slot.dir);
+        }
+        self.due(state, Call::Lazy);
+    }
+
+    /// Forgets the oldest records of a queue until so many bytes of them are gone; says how many records that was.
+    /// The space comes back with the next round.
+    pub(crate) fn drop_oldest(&self, handle: &QueueHandle, bytes: u64) -> u64 {
+        let before = handle.journal.bytes();
+        let dropped = handle.journal.drop_oldest(bytes);
+        let freed = before.saturating_sub(handle.journal.bytes());
+        let mut state = self.state();
+        let held = self.shared.held.load(Ordering::Relaxed).saturating_sub(freed);
+        self.shared.held.store(held, Ordering::Relaxed);
+        state.journals.recount(handle.index);
+        state.journals.mark_lazy(handle.index);
+        self.due(state, Call::Lazy);
+        dropped
+    }
+
     /// Whether this much more may be taken, slack included.
     pub(crate) fn has_room(&self, bytes: usize) -> Result<(), Full> {
-        let Settings { queues_bytes_max, slack_bytes, .. } = self.shared.settings;
+        let Settings { slack_bytes, .. } = self.shared.settings;
+        let queues_bytes_max = self.queues_bytes_max();
         let more = bytes as u64 + RECORD_BYTES;
         let unsynced = self.shared.unsynced.load(Ordering::Relaxed) + more;
         let held = self.shared.held.load(Ordering::Relaxed) + more;

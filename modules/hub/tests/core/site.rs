@@ -48,7 +48,8 @@ impl Site {
     fn on(disk: MemoryDisk, settings: Settings, limits: Limits, now: Now) -> Self {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let (store, _) = Store::open(shared, Path::new("/state"), settings.clone()).unwrap();
-        let options = Options { limits: limits.clone(), ..Options::new(HOST, "edge") };
+        let fresh_first = vec!["fresh".to_owned()]; // whatever route a test gives this name
+        let options = Options { limits: limits.clone(), fresh_first, ..Options::new(HOST, "edge") };
         let core = Core::open(options, store.clone(), Chance::seeded(7), now).unwrap();
         Self { core, store, disk, now, settings, limits }
     }
