@@ -22,7 +22,9 @@ fn every_test_that_the_page_on_delivery_names_is_there() {
 
 /// Tests are sentences; nothing else on the page has so many words in it.
 fn is_test(word: &str) -> bool {
-    word.split('_').count() > 5 && !word.ends_with("_total") && word.chars().all(|it| it == '_' || it.is_alphanumeric())
+    word.split('_').count() > 5
+        && !word.ends_with("_total")
+        && word.chars().all(|it| it == '_' || it.is_alphanumeric())
 }
 
 fn gather(folder: &Path, source: &mut String) {

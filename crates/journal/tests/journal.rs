@@ -386,3 +386,29 @@ fn files_that_are_not_segments_are_left_alone() {
     fill(&journal, 1);
     assert_eq!(disk.files().len(), 3);
 }
+
+#[test]
+fn a_note_and_the_records_of_its_group_share_one_commit_however_many_they_are() {
+    let disk = MemoryDisk::new();
+    let settings = Settings { segment_bytes: 64 << 10, ..Settings::default() };
+    let open = || Journal::open(Arc::new(disk.clone()), Path::new("j"), settings.clone()).unwrap();
+    let (journal, _) = open();
+    journal.group(|group| {
+        for number in 0..10_000 {
+            group.append_with(84, |into| into.extend_from_slice(&payload(number))).unwrap();
+        }
+        group.set_note(b"10000");
+        assert_eq!((group.held(), group.next()), (10_000, 10_000));
+    });
+    disk.limit(Some(600_000)); // room for a good half of them
+    journal.commit().unwrap_err();
+    assert_eq!(journal.durable(), 0, "a record without its note would be made again under the same number");
+    let (half, _) = open();
+    assert_eq!((half.next(), half.note()), (0, None));
+    drop(half);
+    disk.limit(None);
+    journal.commit().unwrap();
+    let (journal, recovery) = open();
+    assert_eq!(recovery.records, 10_000);
+    assert_eq!(journal.note().as_deref(), Some(&b"10000"[..]));
+}
