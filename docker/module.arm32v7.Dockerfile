@@ -29,7 +29,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     set -eu; target=$(cat /target); \
     cargo build --locked --profile module --target "$target" -p "isotherm-$MODULE"; \
     mkdir -p -m 0700 /out/home/state; \
-    install -D -m 0555 "target/$target/module/$MODULE" /out/bin/module
+    install -D -m 0555 "target/$target/module/$MODULE" /out/bin/module; \
+    sh docker/sbom "$MODULE" "$target" >/out/bin/sbom.cdx.json; chmod 0444 /out/bin/sbom.cdx.json
 
 FROM scratch
 ARG MODULE
@@ -44,7 +45,10 @@ LABEL org.opencontainers.image.title="isotherm-$MODULE" \
 COPY --from=build /out/bin/ /
 # A volume that is mounted on /state takes its owner from here.
 COPY --from=build --chown=65532:65532 /out/home/ /
-ENV ISOTHERM_STATE=/state
+# Metrics are where IoT Edge's collector looks for them; who can reach them is the container's network's to say.
+ENV ISOTHERM_STATE=/state \
+    METRICS_ADDRESS=0.0.0.0:9600
+EXPOSE 9600
 USER 65532:65532
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s --retries=3 CMD ["/module", "health"]
 ENTRYPOINT ["/module"]

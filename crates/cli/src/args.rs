@@ -95,6 +95,8 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     /// Turn a deployment template into the manifest of a platform.
     Render(RenderArgs),
+    /// Look at a device before something goes wrong: clock, disk, certificates, ports, bus.
+    Doctor(crate::doctor::DoctorArgs),
     /// Measure throughput, latency, CPU and memory, beside other people's programs.
     Bench(crate::bench::BenchArgs),
     /// Print the completions of a shell.
@@ -137,6 +139,18 @@ pub(crate) struct UpArgs {
     /// The hub's HTTPS and WebSocket port; 0: the system chooses.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     pub(crate) https: u16,
+    /// Each module as a container of its own, from its image, as IoT Edge would run it.
+    #[arg(long, conflicts_with_all = ["replay", "mqtts", "https"])]
+    pub(crate) docker: bool,
+    /// Whose images `${MODULES.sensor}` means [env: DEFAULT_PLATFORM] [default: amd64].
+    #[arg(long, requires = "docker", value_parser = ["amd64", "arm64v8", "arm32v7"])]
+    pub(crate) platform: Option<String>,
+    /// When images are pulled [default: as imagePullPolicy says: those that are missing].
+    #[arg(long, requires = "docker", value_enum)]
+    pub(crate) pull: Option<crate::up::Pull>,
+    /// The hub's image, in edgeHub's place.
+    #[arg(long, requires = "docker", value_name = "IMAGE")]
+    pub(crate) hub_image: Option<String>,
 }
 
 /// The unit of a CSV's temperatures.

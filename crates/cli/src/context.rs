@@ -33,6 +33,14 @@ impl Context {
             .map_err(|wrong| Failure::Configuration(wrong.to_string()))
     }
 
+    /// Where state lives for a process with these variables; the flag wins.
+    pub(crate) fn state_of(&self, env: &Env) -> PathBuf {
+        if self.state != Path::new(DEFAULT_STATE_FOLDER) {
+            return self.state.clone();
+        }
+        PathBuf::from(env.get("ISOTHERM_STATE").unwrap_or(DEFAULT_STATE_FOLDER))
+    }
+
     /// The environment with a `.env` file under it.
     pub(crate) fn env_with(&self, file: Option<&Path>) -> Result<Env, Failure> {
         let text = match file {

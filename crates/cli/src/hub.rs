@@ -11,6 +11,7 @@ use crate::output::Failure;
 pub(crate) async fn hub(context: &Context, args: HubArgs) -> Result<(), Failure> {
     context.log("info")?;
     context.stop_on_signals(&context.host.stop)?;
+    isotherm_host::metrics::serve(&context.host).await?;
     let options = Options { state: context.state.clone(), ..options(args) };
     let hub = Hub::start(context.host.clone(), options).await?;
     context.output.say(&ready_event(hub.ready()), plain(hub.ready()))?;

@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod context;
 mod decode;
+mod doctor;
 mod expect;
 mod fault;
 mod hub;
@@ -60,6 +61,7 @@ async fn act(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
         Some(Verb::Simulate(args)) => simulate::simulate(context, &args),
         Some(Verb::Check(args)) => check::check(context, &args),
         Some(Verb::Render(args)) => render::render(context, &args),
+        Some(Verb::Doctor(args)) => doctor::doctor(context, &args).await,
         Some(Verb::Bench(args)) => bench::bench(context, args).await,
         Some(Verb::Completions { .. }) => Ok(()),
     }

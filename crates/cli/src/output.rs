@@ -82,6 +82,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<isotherm_host::WiringError> for Failure {
+    fn from(error: isotherm_host::WiringError) -> Self {
+        Failure::Configuration(error.to_string())
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let sentence = isotherm_host::start::sentence(&error);

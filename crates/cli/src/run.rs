@@ -11,6 +11,7 @@ pub(crate) async fn run(context: &Context, args: &RunArgs) -> Result<(), Failure
     env.set("ISOTHERM_STATE", context.state.display().to_string());
     let host = context.host.clone().with_env(env);
     context.stop_on_signals(&host.stop)?;
+    isotherm_host::metrics::serve(&host).await?;
     match args.module {
         Module::Sensor => isotherm_sensor::run(host).await?,
         Module::Filter => isotherm_filter::run(host).await?,

@@ -1,5 +1,6 @@
 //! `isotherm up`: a whole site in one process, on real sockets, watched while it runs.
 
+mod docker;
 mod picture;
 mod site;
 mod terminal;
@@ -18,6 +19,8 @@ use crate::output::Failure;
 use crate::service::Request;
 use crate::watch::{object, watch_path};
 
+pub(crate) use docker::Pull;
+
 use picture::Picture;
 use site::{Accounts, Site};
 use terminal::{Key, Terminal};
@@ -33,6 +36,9 @@ const KINDS: [Kind; 4] = [Kind::Messages, Kind::Upstream, Kind::Twins, Kind::Con
 
 /// Runs the site until its end, Ctrl-C or the file's, and says what became of every reading.
 pub(crate) async fn up(context: &Context, args: UpArgs) -> Result<(), Failure> {
+    if args.docker {
+        return docker::up(context, &args).await;
+    }
     let looks = context.output.terminal;
     context.log(if looks { "off" } else { "warn" })?;
     let started = context.host.now();

@@ -22,6 +22,7 @@ use crate::{
     dialect::{Dialect, Hub},
     invoke,
     keeper::Keeper,
+    meter::Meter,
     outbox::Outbox,
     shared::Shared,
     twin::Mirror,
@@ -43,6 +44,7 @@ pub struct Client {
     stopping: bool,
     keeper: JoinHandle<()>,
     _lock: Arc<Lock>,
+    _meter: Arc<Meter>,
 }
 
 impl Client {
@@ -102,6 +104,8 @@ impl Client {
             Keeper { host: host.clone(), shared: shared.clone(), twin_file, lock: Arc::downgrade(&lock) };
         let connection = Connection::new(host.clone(), shared.clone(), target.clone());
         tokio::spawn(connection.run());
+        let meter = Meter::of(&shared, kept.identity.as_str());
+        host.metrics.ask(&meter);
         let stop = host.stop.clone();
         Ok(Self {
             host: host.clone(),
@@ -111,6 +115,7 @@ impl Client {
             stopping: false,
             keeper: tokio::spawn(keeper.run()),
             _lock: lock,
+            _meter: meter,
         })
     }
 

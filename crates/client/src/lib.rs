@@ -60,6 +60,7 @@ mod dialect;
 mod event;
 mod invoke;
 mod keeper;
+mod meter;
 mod options;
 mod outbox;
 mod shared;

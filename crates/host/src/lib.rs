@@ -14,6 +14,7 @@ mod env;
 pub mod http;
 pub mod log;
 pub mod memory;
+pub mod metrics;
 mod network;
 pub mod start;
 mod stop;
@@ -51,6 +52,10 @@ pub struct Host {
     pub chance: Chance,
     /// Says when to end.
     pub stop: Stop,
+    /// What is counted, for whoever operates the process.
+    pub metrics: metrics::Metrics,
+    /// How much is logged.
+    pub log: log::Dial,
 }
 
 impl Host {
@@ -63,6 +68,8 @@ impl Host {
             clock: Arc::new(RealClock),
             chance: Chance::of_system(),
             stop: Stop::new(),
+            metrics: metrics::Metrics::default(),
+            log: log::Dial::Process,
         }
     }
 

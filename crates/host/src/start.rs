@@ -2,7 +2,7 @@
 
 mod health;
 
-use crate::{Env, Host, Stop, WiringError, log};
+use crate::{Env, Host, Stop, WiringError, log, metrics};
 use anyhow::{Context as _, anyhow};
 use std::io;
 use std::process::ExitCode;
@@ -166,6 +166,7 @@ async fn supervise(
     run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     stop_on_signals(host.stop.clone()).context("signals cannot be heard")?;
+    metrics::serve(&host).await?;
     if let Err(error) = health::serve(&host, name).await {
         tracing::warn!(%error, "`{name} health` will not be answered");
     }

@@ -96,6 +96,8 @@ impl Machine {
             clock: Arc::new(clock),
             chance: self.chance.fork(),
             stop: life.stop.clone(),
+            metrics: Default::default(),
+            log: Default::default(), // a simulated process does not turn ours up
         }
     }
 

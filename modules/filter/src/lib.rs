@@ -13,10 +13,13 @@ mod settings;
 mod status;
 pub mod wiring;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use isotherm_client::{Call, Client, Event, SendError};
 use isotherm_host::Host;
+use isotherm_host::log::Dial;
+use isotherm_host::metrics::Board;
 use isotherm_iothub::Message;
 use serde_json::{Value, json};
 use tokio::time;
@@ -50,7 +53,10 @@ pub async fn serve(host: Host) -> anyhow::Result<Status> {
     let mut client = Client::connect(&host).await?;
     let mut filter = Filter::new(Settings::remembered(&last_reported(&client)));
     let mut reported = Value::Null;
+    let board = Arc::new(Board::default());
+    host.metrics.ask(&board);
     loop {
+        board.post(filter.status(0)); // what is held is the client's to say
         match client.next().await {
             Event::Input { name, message, delivery } => {
                 match filter.judge(&message, host.now()) {
@@ -72,6 +78,7 @@ pub async fn serve(host: Host) -> anyhow::Result<Status> {
             }
             Event::Desired(desired) => {
                 let answer = filter.apply(&desired);
+                turn(host.log, filter.settings());
                 if answer != reported {
                     info!(settings = %answer, "new settings");
                     client.report(answer.clone());
@@ -87,6 +94,13 @@ pub async fn serve(host: Host) -> anyhow::Result<Status> {
     }
     client.flush(LAST_WORD).await;
     Ok(filter.status(client.held()))
+}
+
+/// Logs as much as the twin says.
+fn turn(log: Dial, settings: &Settings) {
+    if let Err(why) = log.turn(settings.log_level.as_deref()) {
+        warn!(why, "the log level stays"); // it was checked when it was taken
+    }
 }
 
 /// What this filter last said of its settings, from the twin that the client keeps on disk.

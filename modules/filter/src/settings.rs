@@ -5,6 +5,7 @@
 //! | `TemperatureThreshold` | °C, -55 to 150: readings above it are forwarded | `25` |
 //! | `Hysteresis` | °C, 0 to 100: one alert for each time above; 0 is off | off |
 //! | `MinimumAlertInterval` | time between alerts of one sensor, to 1 day; 0 is off | off |
+//! | `LogLevel` | how much is logged, as `LOG_LEVEL` is written; `"default"` is what that variable says | `"default"` |
 //!
 //! A duration is text (`"1500ms"`, `"5s"`, `"2m"`, `"1h"`) or a number of milliseconds. Each property is taken or
 //! refused by itself, and reported as `{"value", "ac", "av", "ad"}`: what is in force, 200 (or 400 if the desired
@@ -28,11 +29,18 @@ pub struct Settings {
     pub hysteresis: Option<f32>,
     /// How far apart the alerts of one sensor are at least.
     pub minimum_alert_interval: Option<Duration>,
+    /// How much is logged; none: as the environment says.
+    pub log_level: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threshold: Celsius::measured(25.0), hysteresis: None, minimum_alert_interval: None }
+        Self {
+            threshold: Celsius::measured(25.0),
+            hysteresis: None,
+            minimum_alert_interval: None,
+            log_level: None,
+        }
     }
 }
 
@@ -43,7 +51,7 @@ struct Property {
     show: fn(&Settings) -> Value,
 }
 
-const PROPERTIES: [Property; 3] = [
+const PROPERTIES: [Property; 4] = [
     Property {
         name: "TemperatureThreshold",
         take: |settings, given| value::celsius(given).map(|it| settings.threshold = it),
@@ -58,6 +66,11 @@ const PROPERTIES: [Property; 3] = [
         name: "MinimumAlertInterval",
         take: |settings, given| value::interval(given).map(|it| settings.minimum_alert_interval = it),
         show: |settings| value::show_duration(settings.minimum_alert_interval.unwrap_or_default()),
+    },
+    Property {
+        name: "LogLevel",
+        take: |settings, given| value::log_level(given).map(|it| settings.log_level = it),
+        show: |settings| json!(settings.log_level.as_deref().unwrap_or(value::DEFAULT_LEVEL)),
     },
 ];
 
@@ -125,6 +138,7 @@ mod tests {
                 "TemperatureThreshold": {"value": 25, "ac": 203, "av": 1},
                 "Hysteresis": {"value": 0, "ac": 203, "av": 1},
                 "MinimumAlertInterval": {"value": "0s", "ac": 203, "av": 1},
+                "LogLevel": {"value": "default", "ac": 203, "av": 1},
             })
         );
     }

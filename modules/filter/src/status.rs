@@ -1,5 +1,6 @@
 //! What the filter has done, in numbers.
 
+use isotherm_host::metrics::{Figures, Sample};
 use serde_json::{Value, json};
 
 use crate::settings::show_number;
@@ -22,6 +23,35 @@ pub struct Status {
     pub held: u64,
     /// The threshold in force, °C.
     pub threshold: f32,
+}
+
+impl Figures for Status {
+    fn samples(&self) -> Vec<Sample> {
+        vec![
+            Sample::counter("isotherm_filter_readings_received", "Readings that came in", self.received),
+            Sample::counter(
+                "isotherm_filter_readings_forwarded",
+                "Readings that exceeded the threshold",
+                self.forwarded,
+            ),
+            Sample::counter("isotherm_filter_readings_below", "Readings that the rule let go", self.below),
+            Sample::counter(
+                "isotherm_filter_readings_refused",
+                "Messages that were no readings or could not go on",
+                self.refused,
+            ),
+            Sample::counter(
+                "isotherm_filter_readings_repeated",
+                "Readings that had been here before",
+                self.repeats,
+            ),
+            Sample::gauge(
+                "isotherm_filter_threshold_celsius",
+                "The threshold in force, °C",
+                f64::from(self.threshold),
+            ),
+        ]
+    }
 }
 
 impl Status {

@@ -91,6 +91,8 @@ impl Site {
             clock: Arc::new(Still),
             chance: Chance::seeded(1),
             stop: Stop::new(),
+            metrics: Default::default(),
+            log: Default::default(),
         };
         let task = tokio::spawn(isotherm_filter::serve(host.clone()));
         Self { host, dials, task }

@@ -102,6 +102,8 @@ pub struct Options {
     pub device_token_for_modules: bool,
     /// Names of routes into modules on which fresh data goes first after an outage; `*` is all of them.
     pub fresh_first: Vec<String>,
+    /// The generation of the edge device's modules when they are made; none: drawn from the time.
+    pub module_generation: Option<u64>,
     /// Limits and waiting times.
     pub limits: Limits,
 }
@@ -116,6 +118,7 @@ impl Options {
             policies: Vec::new(),
             device_token_for_modules: false,
             fresh_first: Vec::new(),
+            module_generation: None,
             limits: Limits::default(),
         }
     }

@@ -16,6 +16,7 @@ mod dialect;
 mod faults;
 mod jobs;
 mod listen;
+mod meter;
 mod options;
 mod place;
 mod quotas;

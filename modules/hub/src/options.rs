@@ -44,6 +44,11 @@ pub struct Options {
     pub when_full: WhenFull,
     /// Names of routes into modules on which fresh data goes first after an outage; `*` is all of them.
     pub fresh_first: Vec<String>,
+    /// Where each module of the edge device finds a workload socket of its own, `{folder}/{module}/workload.sock`.
+    pub workload_dir: Option<PathBuf>,
+    /// The generation id that modules of the edge device get when they are made, so that it is known before the hub
+    /// has started; none: drawn from the time, and another one each time.
+    pub module_generation: Option<u64>,
 }
 
 /// Which of the cloud's daily and per-second quotas are enforced.
@@ -86,6 +91,8 @@ impl Default for Options {
             store_bytes: None,
             when_full: WhenFull::Refuse,
             fresh_first: Vec::new(),
+            workload_dir: None,
+            module_generation: None,
         }
     }
 }

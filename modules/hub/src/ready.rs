@@ -42,6 +42,9 @@ pub struct Ready {
     pub modules: BTreeMap<String, String>,
     /// The workload API's address, `unix:///…/workload.sock`; empty when the path is too long for a socket.
     pub workload: String,
+    /// The address of each module's own workload socket, where `HUB_WORKLOAD_DIR` asks for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workloads: BTreeMap<String, String>,
     /// The edge device whose modules these are.
     pub device_id: String,
     /// The generation id of each module, part of the workload API's paths.
@@ -102,6 +105,7 @@ pub(crate) fn describe(shared: &Shared, options: &Options, folder: &Path, ports:
         event_hub,
         modules,
         workload: String::new(), // known once it is served
+        workloads: BTreeMap::new(),
         device_id: options.device_id.clone(),
         generations,
     }

@@ -1,5 +1,6 @@
 //! How a hub comes up, step by step, and how it goes down.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -18,13 +19,14 @@ use crate::core::{self, Core, Now};
 use crate::deployment;
 use crate::jobs::{self, Jobs};
 use crate::listen::{self, Door};
+use crate::meter::Meter;
 use crate::options::{Options, Quotas, SyncWhen};
 use crate::place::Place;
 use crate::quotas::Throttles;
 use crate::ready::{self, Ports, READY_FILE, Ready};
 use crate::shared::Shared;
 use crate::store::{Settings, Store, SyncMode};
-use crate::workload::{self, Workload};
+use crate::workload::{self, Sockets, Workload};
 
 /// Where the store is, under the state folder.
 const STORE_FOLDER: &str = "hub/store";
@@ -44,6 +46,8 @@ pub(crate) struct Running {
     tasks: JoinSet<()>,
     committer: Committer,
     place: Place,
+    /// Answers who reads metrics, as long as it is kept.
+    _meter: Arc<Meter>,
 }
 
 /// Brings a hub up.
@@ -82,8 +86,10 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
         tasks.spawn(listen::tidy(Arc::clone(&shared)));
     }
     tasks.spawn(renew(Arc::clone(&shared), options.clone(), place.inside.clone(), place.path(PKI_FOLDER)));
-    let workload = serve_workload(&mut tasks, &shared, certificates, &place).await;
-    let ready = Ready { workload, ..ready::describe(&shared, options, &place.folder, ports) };
+    let workload = Workload { shared: Arc::clone(&shared), certificates, only: None };
+    let workloads = serve_modules(&mut tasks, &workload, options).await;
+    let workload = serve_workload(&mut tasks, workload, &place).await;
+    let ready = Ready { workload, workloads, ..ready::describe(&shared, options, &place.folder, ports) };
     place
         .show(READY_FILE, &serde_json::to_vec_pretty(&ready)?)
         .context("the state folder cannot be written to")?;
@@ -95,7 +101,9 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
         https = ports.https,
         "the hub is ready"
     );
-    Ok((Running { shared, tasks, committer, place }, ready))
+    let meter = Arc::new(Meter(Arc::clone(&shared)));
+    shared.host.metrics.ask(&meter);
+    Ok((Running { shared, tasks, committer, place, _meter: meter }, ready))
 }
 
 impl Running {
@@ -196,11 +204,12 @@ fn core_options(disk: &dyn Disk, options: &Options) -> anyhow::Result<core::Opti
         policies.push((name.clone(), key));
     }
     let other_names = names(disk, options);
-    let fresh_first = options.fresh_first.clone();
+    let (fresh_first, module_generation) = (options.fresh_first.clone(), options.module_generation);
     Ok(core::Options {
         policies,
         other_names,
         fresh_first,
+        module_generation,
         ..core::Options::new(&options.host_name, &options.device_id)
     })
 }
@@ -214,19 +223,26 @@ async fn open(host: &Host, options: &Options, name: &str, port: u16) -> anyhow::
     })
 }
 
-/// Says the address, or nothing if it is not served.
-async fn serve_workload(
+/// Says the address of each module's own socket; none if they are not asked for.
+async fn serve_modules(
     tasks: &mut JoinSet<()>,
-    shared: &Arc<Shared>,
-    certificates: Arc<Certificates>,
-    place: &Place,
-) -> String {
+    workload: &Workload,
+    options: &Options,
+) -> BTreeMap<String, String> {
+    let Some(folder) = &options.workload_dir else { return BTreeMap::new() };
+    let sockets = Sockets::open(workload.clone(), folder).await;
+    let addresses = sockets.addresses();
+    tasks.spawn(sockets.keep());
+    addresses
+}
+
+/// Says the address, or nothing if it is not served.
+async fn serve_workload(tasks: &mut JoinSet<()>, workload: Workload, place: &Place) -> String {
     let path = place.path(WORKLOAD_SOCKET);
-    match shared.host.network.listen_unix(&path).await {
+    match workload.shared.host.network.listen_unix(&path).await {
         Ok(listener) => {
             // The folder is 0700 already; this holds when somebody opens it up. A simulated socket has no file.
             let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
-            let workload = Workload { shared: Arc::clone(shared), certificates };
             tasks.spawn(workload::listen(workload, listener));
             format!("unix://{}", path.display())
         }

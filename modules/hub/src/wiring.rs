@@ -21,6 +21,8 @@ pub const VARIABLES: &[&str] = &[
     "HUB_DEVICE_CA",
     "HUB_QUOTAS",
     "HUB_SYNC",
+    "HUB_WORKLOAD_DIR",
+    "HUB_MODULE_GENERATION_ID",
     "ISOTHERM_STATE",
 ];
 
@@ -64,6 +66,8 @@ pub(crate) fn options(env: &Env) -> Result<Options, WiringError> {
     if let Some(routes) = env.get("HUB_FRESH_FIRST") {
         options.fresh_first = routes.split(',').map(|name| name.trim().to_owned()).collect();
     }
+    options.workload_dir = text("HUB_WORKLOAD_DIR").map(PathBuf::from);
+    options.module_generation = env.parse("HUB_MODULE_GENERATION_ID")?;
     options.state = text("ISOTHERM_STATE").map_or(options.state, PathBuf::from);
     Ok(options)
 }

@@ -1,5 +1,8 @@
 //! The workload API: what a module asks the runtime on its own machine for, over a Unix socket. Whoever may open the
-//! socket may ask for any module of this device: the file is the hub's user's alone.
+//! hub's own socket may ask for any module of this device: the file is the hub's user's alone. Beside it each module
+//! may have one that answers for itself only ([`Sockets`]).
+
+mod sockets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +30,8 @@ use tokio::sync::Semaphore;
 use crate::certificates::{Certificates, validity};
 use crate::shared::Shared;
 
+pub(crate) use sockets::Sockets;
+
 /// Connections at once; one more is closed without an answer, as the IoT Edge runtime does.
 const CONNECTIONS_MAX: usize = 64;
 /// How long accepting rests when the system has no socket to give.
@@ -46,6 +51,8 @@ const VERSIONS: [&str; 7] =
 pub(crate) struct Workload {
     pub(crate) shared: Arc<Shared>,
     pub(crate) certificates: Arc<Certificates>,
+    /// The one module that this socket is for; none: whoever opens it is trusted for all.
+    pub(crate) only: Option<Arc<str>>,
 }
 
 /// A refusal: `{"message":…}`.
@@ -216,9 +223,22 @@ fn issue(issued: Result<Issued, isotherm_pki::PkiError>) -> Result<(StatusCode, 
 }
 
 impl Workload {
+    /// The modules of the edge device, the runtime's own aside.
+    fn modules(&self) -> Vec<String> {
+        let core = self.shared.core();
+        let device = &core.options().device_id;
+        let identities = core.identities();
+        let ours = identities.iter().filter(|who| who.device_id() == device).filter_map(Identity::module_id);
+        ours.filter(|module| !module.starts_with('$')).map(str::to_owned).collect()
+    }
+
     /// The module of that name, if it is the one that the caller means.
     fn module(&self, module: &str, generation: Option<&str>) -> Result<Identity, No> {
         let core = self.shared.core();
+        if self.only.as_deref().is_some_and(|only| only != module) {
+            self.shared.counters.count("workload_refused_foreign_module");
+            return Err(no(StatusCode::FORBIDDEN, format!("this socket is not for module {module}")));
+        }
         let unknown = || no(StatusCode::NOT_FOUND, format!("module {module} is not known here"));
         let who = Identity::module(&core.options().device_id, module).map_err(|_| unknown())?;
         let current = core.generation_of(&who).ok_or_else(unknown)?;

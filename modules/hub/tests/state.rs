@@ -160,3 +160,35 @@ async fn a_module_gets_its_token_signed_and_the_authority_to_trust_from_the_work
     assert_eq!(made["privateKey"]["type"], "key");
     site.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_module_has_a_workload_socket_that_answers_for_itself_alone_with_a_generation_known_beforehand()
+{
+    let folder = Folder::new("sockets");
+    let sockets = folder.path().join("sockets");
+    let site = Site::with(Options {
+        workload_dir: Some(sockets.clone()),
+        module_generation: Some(638_000_000_000_000_000),
+        ..options(&folder)
+    })
+    .await;
+    let path = sockets.join("sensor/workload.sock");
+    assert_eq!(site.ready.workloads["sensor"], format!("unix://{}", path.display()));
+    assert_eq!(site.ready.workloads.keys().collect::<Vec<_>>(), ["filter", "sensor"]);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let sign = async |module: &str, generation: &str| {
+        let stream = site.host.network.dial_unix(&path).await.unwrap();
+        let uri = format!("/modules/{module}/genid/{generation}/sign?api-version=2022-08-03");
+        let answer = http::request(stream, "POST", &uri, &[], r#"{"data":"YWJj"}"#).await.unwrap();
+        (answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap())
+    };
+    let (status, signed) = sign("sensor", "638000000000000000").await;
+    assert_eq!(status, 200, "{signed}");
+    assert_eq!(signed["digest"], site.key("edge/sensor").await.sign(b"abc").as_str());
+    assert_eq!(sign("sensor", "1").await.0, 403);
+    let (status, refused) = sign("filter", "638000000000000000").await;
+    assert_eq!((status, &refused["message"]), (403, &json!("this socket is not for module filter")));
+    assert_eq!(site.door("workload_refused_foreign_module").await, 1);
+    site.stop().await;
+    assert!(!path.exists(), "the socket goes with the hub");
+}

@@ -48,8 +48,8 @@ pub async fn serve(host: Host) -> anyhow::Result<Totals> {
     let bookmark = bookmark_of(&client);
     let chip = wiring.open_chip(&host, &bookmark)?;
     info!(sensor_id = wiring.sensor_id, chip = chip.name(), after = bookmark.sequence, "the sensor begins");
-    let reader = Reader::new(host, &wiring, chip, bookmark, client.twin().as_ref());
-    Ok(Sensor::new(client, reader).run().await)
+    let reader = Reader::new(host.clone(), &wiring, chip, bookmark, client.twin().as_ref());
+    Ok(Sensor::new(&host, client, reader).run().await)
 }
 
 /// What a sensor did from its start to its end.

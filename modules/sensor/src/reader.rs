@@ -11,7 +11,7 @@ use isotherm_iothub::Message;
 use isotherm_proto::Reading;
 use serde_json::Value;
 use tokio::time::sleep_until;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     chip::{Answer, Chip, Silence, Socket},
@@ -109,7 +109,7 @@ impl Reader {
         match answer {
             Ok(Answer::Celsius(celsius)) => {
                 let at = self.host.wall();
-                self.status.sensed(at);
+                self.status.sensed(celsius, at);
                 let replay = self.socket.chip().row().map(|row| (self.fingerprint, row));
                 let reading = self.readings.add(celsius, at, now, replay).clone();
                 self.close_full_batch();
@@ -132,6 +132,9 @@ impl Reader {
     pub(crate) fn change(&mut self, desired: &Value) -> Value {
         let chip_is_ours = self.socket.chip().is_ours();
         let report = self.settings.apply(desired, chip_is_ours);
+        if let Err(why) = self.host.log.turn(self.settings.log_level.as_deref()) {
+            warn!(why, "the log level stays"); // it was checked when it was taken
+        }
         let now = self.host.now();
         self.socket.chip().configure(&self.settings.chip);
         self.pace.change(self.settings.sampling_interval, now);

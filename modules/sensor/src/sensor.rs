@@ -5,10 +5,12 @@ mod tests;
 
 use std::{
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use isotherm_client::{Client, Event, SendError};
+use isotherm_host::{Host, metrics::Board};
 use serde_json::Value;
 use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
@@ -17,6 +19,7 @@ use crate::{
     OUTPUT, Totals,
     reader::{READY_MAX, Reader},
     settings::Settings,
+    status::Status,
 };
 
 /// How long to wait before what the outbox did not take is offered again.
@@ -30,15 +33,20 @@ pub(crate) struct Sensor {
     offer_at: Option<Instant>,
     /// How many messages it is offered at once: fewer while it is nearly full.
     offer: usize,
+    /// What is counted, for whoever reads metrics.
+    board: Arc<Board<Status>>,
 }
 
 impl Sensor {
-    pub(crate) fn new(client: Client, reader: Reader) -> Self {
-        Self { client, reader, offer_at: None, offer: READY_MAX }
+    pub(crate) fn new(host: &Host, client: Client, reader: Reader) -> Self {
+        let board = Arc::new(Board::default());
+        host.metrics.ask(&board);
+        Self { client, reader, offer_at: None, offer: READY_MAX, board }
     }
 
     pub(crate) async fn run(mut self) -> Totals {
         loop {
+            self.board.post(self.reader.status.clone());
             tokio::select! {
                 biased; // news from the hub first: a new interval should not wait for the old one
                 event = self.client.next() => match event {

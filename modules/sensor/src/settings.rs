@@ -11,6 +11,7 @@
 //! | `AlertPolarity` | level of the ALERT pin that means alert: `"low"` or `"high"` | `"low"` |
 //! | `FaultQueue` | conversions in a row past a limit before ALERT: 1, 2, 4 or 6 | `1` |
 //! | `BatchSize` | readings in one message, 1 to 1024; from 2 on a message is an upload | `1` |
+//! | `LogLevel` | how much is logged, as `LOG_LEVEL` is written; `"default"` is what that variable says | `"default"` |
 //! | `BatchAge` | how long a reading waits for its batch to fill, 1 ms to 1 day | `"10s"` |
 //!
 //! A duration is text (`"1500ms"`, `"2s"`, `"5m"`, `"1h"`) or a number of milliseconds. Each property is
@@ -38,6 +39,8 @@ pub struct Settings {
     pub batch_size: usize,
     /// How long the oldest reading of a batch waits for it to fill.
     pub batch_age: Duration,
+    /// How much is logged; none: as the environment says.
+    pub log_level: Option<String>,
 }
 
 /// How a TMP102 works; all of it is written to the chip at start and at each change.
@@ -68,6 +71,7 @@ impl Default for Settings {
             chip: ChipSettings::default(),
             batch_size: 1,
             batch_age: Duration::from_secs(10),
+            log_level: None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use isotherm_host::metrics::{Figures, Sample};
+use isotherm_proto::Celsius;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -15,7 +17,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 const CLOCK_SET_AFTER: i64 = 1_577_836_800;
 
 /// What was counted since the start.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) sensed: u64,
     /// Answers that no chip can have measured.
@@ -23,6 +25,8 @@ pub(crate) struct Status {
     /// Times the chip gave no answer.
     silent: u64,
     last_error: Option<String>,
+    /// What was last read, °C.
+    last: Option<f32>,
     /// Since the chip last answered: how often it did not, and when that was last told of.
     silence: Option<(u64, Instant)>,
     clock_was_told_of: bool,
@@ -30,8 +34,9 @@ pub(crate) struct Status {
 
 impl Status {
     /// A reading was taken.
-    pub(crate) fn sensed(&mut self, at: Timestamp) {
+    pub(crate) fn sensed(&mut self, celsius: Celsius, at: Timestamp) {
         self.sensed += 1;
+        self.last = Some(celsius.get());
         if let Some((times, _)) = self.silence.take() {
             info!(times, "the chip answers again");
         }
@@ -72,6 +77,25 @@ impl Status {
     }
 }
 
+impl Figures for Status {
+    fn samples(&self) -> Vec<Sample> {
+        let mut samples = vec![
+            Sample::counter("isotherm_sensor_readings", "Readings taken", self.sensed),
+            Sample::counter(
+                "isotherm_sensor_readings_refused",
+                "Answers of the chip that no chip can have measured",
+                self.refused,
+            ),
+            Sample::counter("isotherm_sensor_chip_errors", "Times the chip gave no answer", self.silent),
+        ];
+        let last = self.last.map(f64::from);
+        samples.extend(last.map(|last| {
+            Sample::gauge("isotherm_sensor_temperature_celsius", "What was last read, °C", last)
+        }));
+        samples
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,7 +104,7 @@ mod tests {
     fn silence_and_nonsense_are_counted_apart() {
         let now = tokio::time::Instant::now().into_std();
         let mut status = Status::default();
-        status.sensed(Timestamp::UNIX_EPOCH);
+        status.sensed(Celsius::measured(20.0), Timestamp::UNIX_EPOCH);
         status.silent(&Silence::Hole(7), now);
         status.silent(&Silence::Hole(8), now);
         status.silent(&Silence::Garbage("FF FF".into()), now);

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use isotherm_host::{Env, Host, Stop};
+use isotherm_host::log::Dial;
+use isotherm_host::{Env, Host, Stop, metrics};
 use isotherm_hub::{Hub, Options, Ready};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -65,6 +66,7 @@ impl Site {
         let hub_host = context.host.clone().with_env(env.clone());
         let hub_host = Host { stop: Stop::new(), ..hub_host };
         let hub_stop = hub_host.stop.clone();
+        metrics::serve(&hub_host).await?;
         let options = Options {
             state: context.state.clone(),
             template: Some(template),
@@ -76,9 +78,13 @@ impl Site {
         let hub = Hub::start(hub_host, options).await?;
         let service = Service::of_ready(context.host.clone(), hub.ready())?;
         let carried = queued(&service).await?;
-        let part =
-            |name: &str| module_env(&env, context, hub.ready(), name).map(|env| of_its_own(context, env));
-        let (sensor, filter) = (part("sensor")?, part("filter")?);
+        let part = |name: &str, log| {
+            module_env(&env, context, hub.ready(), name).map(|env| of_its_own(context, env, log))
+        };
+        // A view owns the terminal, and no twin shall write into it.
+        let dial = |name| if context.output.terminal { Dial::Loose } else { Dial::Crate(name) };
+        let sensor = part("sensor", dial("isotherm_sensor"))?;
+        let filter = part("filter", dial("isotherm_filter"))?;
         Ok(Self {
             service,
             hub_stop,
@@ -244,6 +250,6 @@ fn module_env(env: &Env, context: &Context, ready: &Ready, name: &str) -> Result
 }
 
 /// Stopped by us alone, so that the modules end in the order of the flow.
-fn of_its_own(context: &Context, env: Env) -> Host {
-    Host { stop: Stop::new(), ..context.host.clone().with_env(env) }
+fn of_its_own(context: &Context, env: Env, log: Dial) -> Host {
+    Host { stop: Stop::new(), log, ..context.host.clone().with_env(env) }
 }

@@ -116,6 +116,8 @@ impl Site {
             clock: Arc::new(VirtualClock(tokio::time::Instant::now())),
             chance: Chance::seeded(1),
             stop: Stop::new(),
+            metrics: Default::default(),
+            log: Default::default(),
         };
         Self { host, disk, dials, down, from_client, tls, ca: authority.certificate_pem().to_owned() }
     }

@@ -77,6 +77,7 @@ mod tests {
             threshold: Celsius::measured(30.0),
             hysteresis,
             minimum_alert_interval: minimum_alert_interval.map(Duration::from_secs),
+            log_level: None,
         })
     }
 

@@ -47,6 +47,23 @@ fn shortest(number: f32) -> f64 {
     number.to_string().parse().expect("a printed f32 is a number")
 }
 
+/// What `LogLevel` says where `LOG_LEVEL` is to count.
+pub(super) const DEFAULT_LEVEL: &str = "default";
+
+/// A level as `LOG_LEVEL` takes it; none where that variable is to count.
+pub(super) fn log_level(value: &Value) -> Result<Option<String>, String> {
+    match value.as_str() {
+        Some(DEFAULT_LEVEL) => Ok(None),
+        Some(level) => match isotherm_host::log::parse(level) {
+            Ok(_) => Ok(Some(level.to_owned())),
+            Err(why) => Err(format!("{why}, or \"default\"")),
+        },
+        None => {
+            Err(format!("{} is no text; it wants a level such as \"debug\", or \"default\"", excerpt(value)))
+        }
+    }
+}
+
 /// A time between two alerts; 0 is none.
 pub(super) fn interval(value: &Value) -> Result<Option<Duration>, String> {
     const WANTED: &str =

@@ -42,8 +42,11 @@ impl Core {
             let message = format!("{} identities are as many as there may be", self.people.len());
             return Err(ApiError::new(ErrorCode::TooManyDevices, message));
         }
-        let record = self.blank_record(now.wall);
+        let mut record = self.blank_record(now.wall);
         let ours = who.device_id() == self.options.device_id && who.module_id().is_some();
+        if let (true, Some(told_beforehand)) = (ours, self.options.module_generation) {
+            record.generation = told_beforehand;
+        }
         let place = self.people.add(Person::new(who.clone(), record, Twin::new(now.wall), ours));
         self.update(place, wishes, now);
         self.link_endpoints(who);

@@ -23,8 +23,8 @@ async fn sensor(csv: &str) -> Sensor {
     let wiring = Wiring::from_env(&host.env).unwrap();
     let client = Client::connect(&host).await.unwrap();
     let chip = wiring.open_chip(&host, &Bookmark::default()).unwrap();
-    let reader = Reader::new(host, &wiring, chip, Bookmark::default(), None);
-    Sensor::new(client, reader)
+    let reader = Reader::new(host.clone(), &wiring, chip, Bookmark::default(), None);
+    Sensor::new(&host, client, reader)
 }
 
 async fn status(sensor: &mut Sensor) -> Value {

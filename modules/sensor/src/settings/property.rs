@@ -14,7 +14,7 @@ pub(super) struct Property {
     pub(super) of_chip: bool,
 }
 
-pub(super) const PROPERTIES: [Property; 11] = [
+pub(super) const PROPERTIES: [Property; 12] = [
     Property {
         name: "SamplingInterval",
         take: |settings, v| {
@@ -81,6 +81,12 @@ pub(super) const PROPERTIES: [Property; 11] = [
         name: "BatchAge",
         take: |settings, v| value::duration(v, INTERVAL_MIN..=INTERVAL_MAX).map(|it| settings.batch_age = it),
         show: |settings| value::show_duration(settings.batch_age),
+        of_chip: false,
+    },
+    Property {
+        name: "LogLevel",
+        take: |settings, v| value::log_level(v).map(|it| settings.log_level = it),
+        show: |settings| json!(settings.log_level.as_deref().unwrap_or(value::DEFAULT_LEVEL)),
         of_chip: false,
     },
 ];

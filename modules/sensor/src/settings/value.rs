@@ -51,6 +51,23 @@ fn in_words(duration: Duration) -> String {
     format!("{}{unit}", micros / size)
 }
 
+/// What `LogLevel` says where `LOG_LEVEL` is to count.
+pub(super) const DEFAULT_LEVEL: &str = "default";
+
+/// A level as `LOG_LEVEL` takes it; none where that variable is to count.
+pub(super) fn log_level(value: &Value) -> Result<Option<String>, String> {
+    match value.as_str() {
+        Some(DEFAULT_LEVEL) => Ok(None),
+        Some(level) => match isotherm_host::log::parse(level) {
+            Ok(_) => Ok(Some(level.to_owned())),
+            Err(why) => Err(format!("{why}, or \"default\"")),
+        },
+        None => {
+            Err(format!("{} is no text; it wants a level such as \"debug\", or \"default\"", excerpt(value)))
+        }
+    }
+}
+
 /// One of a few words.
 pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T, String> {
     let found = choices.iter().find(|(word, _)| value.as_str() == Some(word));

@@ -64,6 +64,8 @@ impl Site {
             clock: Arc::new(VirtualClock { begun: tokio::time::Instant::now() }),
             chance: Chance::seeded(7),
             stop: Stop::new(),
+            metrics: Default::default(),
+            log: Default::default(),
         };
         let stop = host.stop.clone();
         Running { stop, task: tokio::spawn(isotherm_sensor::run(host)) }
