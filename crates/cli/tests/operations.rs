@@ -195,7 +195,7 @@ fn a_twin_turns_the_log_up_while_the_module_runs_and_down_again() {
     let quiet = std::fs::read_to_string(&log).expect("it is there");
     assert!(!quiet.contains("isotherm_filter"), "{quiet}");
     assert_eq!(report(r#"{"LogLevel": "debug"}"#, "\"ac\":200")["value"], "debug");
-    assert_eq!(report(r#"{"TemperatureThreshold": 21, "LogLevel": "debug"}"#, "\"av\":4")["value"], "debug");
+    assert_eq!(report(r#"{"TemperatureThreshold": 21, "LogLevel": "debug"}"#, "\"av\":5")["value"], "debug");
     let loud = std::fs::read_to_string(&log).expect("it is there");
     assert!(loud.contains("INFO isotherm_filter: new settings"), "{loud}");
     child.kill().expect("it was running");

@@ -11,7 +11,7 @@ use isotherm_iothub::Message;
 use isotherm_proto::Reading;
 use serde_json::Value;
 use tokio::time::sleep_until;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     chip::{Answer, Chip, Silence, Socket},
@@ -112,6 +112,7 @@ impl Reader {
                 self.status.sensed(celsius, at);
                 let replay = self.socket.chip().row().map(|row| (self.fingerprint, row));
                 let reading = self.readings.add(celsius, at, now, replay).clone();
+                debug!(celsius = celsius.get(), sequence = reading.sequence, "read");
                 self.close_full_batch();
                 Ok(Some(reading))
             }
