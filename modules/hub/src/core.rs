@@ -11,6 +11,7 @@
 
 mod access;
 mod bulk;
+mod chain;
 mod configuration;
 mod counters;
 mod deployments;
@@ -31,6 +32,7 @@ mod queue;
 mod queues;
 mod record;
 mod registry;
+mod rollout;
 mod router;
 mod search;
 mod seats;
@@ -243,9 +245,9 @@ impl Core {
         core.recall_policies()?;
         core.recall_people()?;
         core.recall_mail()?;
-        core.recall_deployments()?;
         core.ensure_edge_device(now)?;
         core.recall_configuration(now)?;
+        core.recall_deployments(now)?;
         core.timers.set(now.instant + SWEEP, Timer::Sweep);
         Ok(core)
     }

@@ -16,6 +16,8 @@ mod events;
 mod methods;
 #[path = "core/registry.rs"]
 mod registry;
+#[path = "core/rollout.rs"]
+mod rollout;
 #[path = "core/routing.rs"]
 mod routing;
 #[path = "core/sessions.rs"]

@@ -83,6 +83,11 @@ pub enum Unauthorized {
     /// The certificate is not the one registered, or its chain is not trusted.
     #[error("the certificate is neither registered nor issued by a trusted authority for this identity")]
     Certificate,
+    /// The chain of gateways does not lead to the one whose credential was shown.
+    #[error(
+        "the auth-chain does not lead from this identity, parent by parent, to a gateway that is enabled"
+    )]
+    Chain,
     /// No policy of that name.
     #[error("no policy of that name")]
     Policy,
@@ -148,12 +153,12 @@ impl Core {
 }
 
 impl Unauthorized {
-    fn counter(self) -> Counter {
+    pub(super) fn counter(self) -> Counter {
         match self {
             Self::NoCredential => Counter::ConnectionsNoCredential,
             Self::Malformed => Counter::ConnectionsMalformedToken,
             Self::Expired => Counter::ConnectionsExpiredToken,
-            Self::Audience => Counter::ConnectionsAudience,
+            Self::Audience | Self::Chain => Counter::ConnectionsAudience,
             Self::Signature => Counter::ConnectionsSignature,
             Self::Unknown => Counter::ConnectionsUnknown,
             Self::Disabled => Counter::ConnectionsDisabled,
@@ -164,7 +169,7 @@ impl Unauthorized {
 }
 
 impl Core {
-    fn decide(
+    pub(super) fn decide(
         &self,
         who: &Identity,
         credential: Credential<'_>,

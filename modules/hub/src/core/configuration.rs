@@ -25,6 +25,18 @@ impl Core {
         content: &Value,
         now: Now,
     ) -> Result<Ticket, ApiError> {
+        let who = self.known_device(device_id)?.who.clone();
+        let ticket = self.apply_content(device_id, content, now)?;
+        Ok(ticket.max(self.roll_out_to(&who, now))) // what is meant for many stands above what is for one
+    }
+
+    /// The same by whatever way it came.
+    pub(super) fn apply_content(
+        &mut self,
+        device_id: &str,
+        content: &Value,
+        now: Now,
+    ) -> Result<Ticket, ApiError> {
         self.known_device(device_id)?;
         let content = Content::read(device_id, content).map_err(|refused| ApiError::argument(&refused))?;
         let missing = content.modules.iter().filter(|(who, _)| self.people.find(who).is_none());
@@ -57,16 +69,16 @@ impl Core {
 }
 
 /// What is put at a path within desired properties; without any names: in place of all of them.
-type Part = (Vec<String>, Value);
+pub(super) type Part = (Vec<String>, Value);
 
 /// A deployment, read.
-struct Content {
+pub(super) struct Content {
     /// Each module, and the parts of its desired properties that are replaced.
     modules: Vec<(Identity, Vec<Part>)>,
 }
 
 impl Content {
-    fn read(device_id: &str, content: &Value) -> Result<Self, Refused> {
+    pub(super) fn read(device_id: &str, content: &Value) -> Result<Self, Refused> {
         let content = content.get("content").unwrap_or(content);
         let modules = content.get("modulesContent").or_else(|| content.get("moduleContent"));
         let Some(modules) = modules.and_then(Value::as_object) else {
@@ -78,11 +90,12 @@ impl Content {
             let who = Identity::module(device_id, name)?;
             let sections =
                 sections.as_object().ok_or_else(|| Refused::new(place.clone(), "wants an object"))?;
-            read.push((who, Self::read_module(&place, sections)?));
+            read.push((who, read_parts(&place, sections)?));
         }
-        // The agent's list says what else runs there.
-        let agent = modules.get("$edgeAgent").and_then(|it| it.get("properties.desired"));
-        let listed = agent.and_then(|it| it.get("modules")).and_then(Value::as_object);
+        // The agent's list says what else runs there, whole or in layers.
+        let agent = read.iter().find(|(who, _)| who.module_id() == Some("$edgeAgent"));
+        let agent = agent.map(|(_, parts)| deployed(&Map::new(), parts));
+        let listed = agent.as_ref().and_then(|it| it.get("modules")).and_then(Value::as_object);
         for name in listed.into_iter().flat_map(Map::keys) {
             let who = Identity::module(device_id, name)?;
             if !read.iter().any(|(known, _)| *known == who) {
@@ -91,23 +104,24 @@ impl Content {
         }
         Ok(Self { modules: read })
     }
+}
 
-    fn read_module(place: &str, sections: &Map<String, Value>) -> Result<Vec<Part>, Refused> {
-        let mut parts = Vec::new();
-        for (key, value) in sections {
-            let Some(path) = key.strip_prefix("properties.desired") else {
-                let why = "wants keys such as `properties.desired`";
-                return Err(Refused::new(format!("{place}.{key}"), why));
-            };
-            let path: Vec<String> = path.split('.').filter(|it| !it.is_empty()).map(str::to_owned).collect();
-            if path.is_empty() && !value.is_object() {
-                return Err(Refused::new(format!("{place}.{key}"), "wants an object"));
-            }
-            parts.push((path, value.clone()));
+/// The parts of desired properties that sections such as `properties.desired.limits` name.
+pub(super) fn read_parts(place: &str, sections: &Map<String, Value>) -> Result<Vec<Part>, Refused> {
+    let mut parts = Vec::new();
+    for (key, value) in sections {
+        let Some(path) = key.strip_prefix("properties.desired") else {
+            let why = "wants keys such as `properties.desired`";
+            return Err(Refused::new(format!("{place}.{key}"), why));
+        };
+        let path: Vec<String> = path.split('.').filter(|it| !it.is_empty()).map(str::to_owned).collect();
+        if path.is_empty() && !value.is_object() {
+            return Err(Refused::new(format!("{place}.{key}"), "wants an object"));
         }
-        parts.sort_by_key(|(path, _)| path.len()); // the whole first, then what lies within
-        Ok(parts)
+        parts.push((path, value.clone()));
     }
+    parts.sort_by_key(|(path, _)| path.len()); // the whole first, then what lies within
+    Ok(parts)
 }
 
 /// The desired properties after a deployment.
@@ -143,7 +157,14 @@ impl Core {
         Ok(())
     }
 
-    fn replace_desired(&mut self, place: usize, parts: &[Part], now: Now) -> Ticket {
+    /// Whether a twin would take these parts.
+    pub(super) fn would_take(&self, place: usize, parts: &[Part], now: Now) -> bool {
+        let mut section = self.people[place].twin.desired.clone();
+        let whole = deployed(section.value(), parts);
+        section.replace(&whole, now.wall).is_ok()
+    }
+
+    pub(super) fn replace_desired(&mut self, place: usize, parts: &[Part], now: Now) -> Ticket {
         let twin = &mut self.people[place].twin;
         let whole = deployed(twin.desired.value(), parts);
         if Value::Object(twin.desired.value().clone()) == whole {

@@ -1,7 +1,8 @@
 //! Configurations that are meant for every device of a kind: kept as documents, with their metrics counted when they
-//! are read. (Content for one device is applied with [`Core::apply_configuration`].)
+//! are read, and rolled out (`rollout.rs`). (Content for one device is applied with [`Core::apply_configuration`].)
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use isotherm_iothub::Refused;
 use isotherm_iothub::time::dotnet;
@@ -10,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::query::{Collection, Query};
 use super::registry::match_etag;
+use super::rollout::check_content;
 use super::{ApiError, Core, ErrorCode, Now, documents};
 use crate::store::{StoreError, Table, Ticket};
 
@@ -21,7 +23,7 @@ const ID_CHARS_MAX: usize = 128;
 const OF_MODULES: &str = "from devices.modules where";
 
 /// All configurations, by id.
-pub(super) type Deployments = BTreeMap<String, Deployment>;
+pub(super) type Deployments = BTreeMap<String, Arc<Deployment>>;
 
 /// A configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub(super) struct Deployment {
     created: jiff::Timestamp,
     updated: jiff::Timestamp,
     etag: u64,
+    /// Its target condition, read once.
+    #[serde(skip)]
+    target: OnceLock<Option<Query>>,
 }
 
 impl Core {
@@ -63,12 +68,13 @@ impl Core {
                 (known.created, known.etag + 1)
             }
         };
-        let deployment = Deployment { said, created, updated: now.wall, etag };
-        let kept = serde_json::to_vec(&deployment).expect("a configuration is JSON");
+        let deployment =
+            Arc::new(Deployment { said, created, updated: now.wall, etag, target: OnceLock::new() });
+        let kept = serde_json::to_vec(&*deployment).expect("a configuration is JSON");
         let ticket = self.store.put(Table::Configurations, id, kept);
-        let document = self.configuration_document(&deployment);
-        self.deployments.insert(id.to_owned(), deployment);
-        Ok((document, ticket))
+        self.deployments.insert(id.to_owned(), Arc::clone(&deployment));
+        let rolled_out = self.roll_out(now);
+        Ok((self.configuration_document(&deployment), ticket.max(rolled_out)))
     }
 
     /// A configuration's document.
@@ -85,24 +91,31 @@ impl Core {
         self.deployments.values().take(top).map(|it| self.configuration_document(it)).collect()
     }
 
-    /// Deletes a configuration. What it had brought stays.
+    /// Deletes a configuration. What it had brought stays where no other one takes its place.
     ///
     /// # Errors
     /// 404301, 412001.
-    pub fn delete_configuration(&mut self, id: &str, if_match: Option<&str>) -> Result<Ticket, ApiError> {
+    pub fn delete_configuration(
+        &mut self,
+        id: &str,
+        if_match: Option<&str>,
+        now: Now,
+    ) -> Result<Ticket, ApiError> {
         let found = self.deployments.get(id).ok_or_else(|| not_found(id))?;
         match_etag(&documents::etag(found.etag), if_match)?;
         self.deployments.remove(id);
-        Ok(self.store.delete(Table::Configurations, id))
+        let ticket = self.store.delete(Table::Configurations, id);
+        Ok(ticket.max(self.roll_out(now)))
     }
 
     /// At the start.
-    pub(super) fn recall_deployments(&mut self) -> Result<(), StoreError> {
+    pub(super) fn recall_deployments(&mut self, now: Now) -> Result<(), StoreError> {
         for (id, bytes) in self.store.load(Table::Configurations)? {
             if let Ok(deployment) = serde_json::from_slice(&bytes) {
-                self.deployments.insert(id, deployment);
+                self.deployments.insert(id, Arc::new(deployment));
             }
         }
+        self.roll_out(now); // the power may have gone in the middle of it
         Ok(())
     }
 
@@ -110,8 +123,7 @@ impl Core {
         let said = &deployment.said;
         let or_empty = |name: &str| said.get(name).cloned().unwrap_or_else(|| json!({}));
         let condition = said.get("targetCondition").and_then(Value::as_str).unwrap_or_default();
-        let query = target(condition).ok().filter(|_| !condition.is_empty()); // no condition targets nobody
-        let targeted = query.map_or(0, |query| self.identities_where(&query).len());
+        let (targeted, applied) = self.reached(deployment);
         let queries = said.get("metrics").and_then(|metrics| metrics.get("queries")).cloned();
         let queries = queries.filter(Value::is_object).unwrap_or_else(|| json!({}));
         json!({
@@ -124,8 +136,8 @@ impl Core {
             "lastUpdatedTimeUtc": dotnet(deployment.updated),
             "priority": said.get("priority").cloned().unwrap_or_else(|| 0.into()),
             "systemMetrics": {
-                "results": {"targetedCount": targeted, "appliedCount": 0},
-                "queries": {"targetedCount": format!("select deviceId from devices where {condition}")},
+                "results": {"targetedCount": targeted, "appliedCount": applied},
+                "queries": queries_of(deployment.id(), condition),
             },
             "metrics": {"results": self.metrics(&queries), "queries": queries},
             "etag": documents::etag(deployment.etag),
@@ -157,6 +169,47 @@ pub fn test_queries(body: &Value) -> Value {
     json!({"targetConditionError": error, "customMetricQueryErrors": errors})
 }
 
+impl Deployment {
+    pub(super) fn id(&self) -> &str {
+        self.said.get("id").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    pub(super) fn content(&self) -> Option<&Value> {
+        self.said.get("content")
+    }
+
+    /// Whom it is meant for; nobody without a condition.
+    pub(super) fn target(&self) -> Option<&Query> {
+        let read = || {
+            let condition = self.said.get("targetCondition").and_then(Value::as_str)?;
+            target(condition).ok().filter(|_| !condition.trim().is_empty())
+        };
+        self.target.get_or_init(read).as_ref()
+    }
+
+    /// Of two, the one that counts less comes first: by priority, then by age.
+    pub(super) fn rank(&self) -> (u64, jiff::Timestamp, String) {
+        let priority = self.said.get("priority").and_then(Value::as_u64).unwrap_or(0);
+        (priority, self.created, self.id().to_owned())
+    }
+}
+
+/// The queries behind the system's own metrics.
+fn queries_of(id: &str, condition: &str) -> Value {
+    let trimmed = condition.trim();
+    let of_modules = trimmed.get(..OF_MODULES.len()).filter(|start| start.eq_ignore_ascii_case(OF_MODULES));
+    let (key, from, rest) = match of_modules {
+        Some(start) => ("deviceId, moduleId", "devices.modules", trimmed[start.len()..].trim()),
+        None => ("deviceId", "devices", trimmed),
+    };
+    let rest = if rest.is_empty() || rest == "*" { String::new() } else { format!(" where {rest}") };
+    let joint = if rest.is_empty() { " where " } else { " and " };
+    json!({
+        "targetedCount": format!("select {key} from {from}{rest}"),
+        "appliedCount": format!("select {key} from {from}{rest}{joint}configurations.[[{id}]].status = 'Applied'"),
+    })
+}
+
 fn target(condition: &str) -> Result<Query, Refused> {
     let trimmed = condition.trim();
     match trimmed.get(..OF_MODULES.len()).filter(|start| start.eq_ignore_ascii_case(OF_MODULES)) {
@@ -184,6 +237,7 @@ fn read(id: &str, document: &Value) -> Result<Map<String, Value>, Refused> {
     if document.get("priority").is_some_and(|it| !it.is_null() && !it.is_u64()) {
         return Err(Refused::new("priority", "wants a whole number from 0 on"));
     }
+    check_content(document.get("content").unwrap_or(&Value::Null))?;
     match document.get("targetCondition") {
         None | Some(Value::Null) => {}
         Some(Value::String(text)) => drop(target(text)?),

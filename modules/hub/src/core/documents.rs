@@ -262,6 +262,11 @@ pub(super) fn twin(person: &Person) -> Value {
         extend(&mut document, json!({"tags": person.twin.tags}));
     }
     extend(&mut document, json!({"properties": person.twin.service_view()}));
+    if !person.configurations.is_empty() {
+        let status = |applied: bool| json!({"status": if applied { "Applied" } else { "Targeted" }});
+        let all = person.configurations.iter().map(|(id, applied)| (id.clone(), status(*applied)));
+        extend(&mut document, json!({"configurations": all.collect::<Map<String, Value>>()}));
+    }
     if person.who.module_id().is_none() {
         extend(&mut document, json!({"capabilities": {"iotEdge": record.edge}}));
         if let Some(scope) = &record.scope {

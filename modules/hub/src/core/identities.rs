@@ -34,6 +34,7 @@ impl Core {
             }
         };
         let ticket = self.keep_record(place);
+        let ticket = ticket.max(self.roll_out_to(who, now));
         Ok((documents::identity(&self.people[place]), ticket))
     }
 

@@ -77,6 +77,8 @@ pub(super) struct Person {
     pub(super) partition: u8,
     /// Whether it is a module of this edge device.
     pub(super) ours: bool,
+    /// The configurations that target it, and whether each is in force.
+    pub(super) configurations: BTreeMap<String, bool>,
 }
 
 impl Person {
@@ -95,6 +97,7 @@ impl Person {
             calls: 0,
             partition,
             ours,
+            configurations: BTreeMap::new(),
         }
     }
 }

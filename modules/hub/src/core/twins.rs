@@ -60,8 +60,8 @@ impl Core {
         self.counters.count(Counter::TwinsReported);
         let ticket = self.keep_twin(place);
         self.show(who, now, || What::Reported { version, patch: patch.clone() });
-        let notified = self.notify_twin_change(place, patch, now);
-        Ok((version, notified.max(ticket)))
+        let notified = self.notify_twin_change(place, patch, now).max(ticket);
+        Ok((version, notified.max(self.roll_out_to(who, now))))
     }
 
     /// Changes desired properties or tags; says the whole twin as the service side sees it. Answer once durable.
@@ -101,6 +101,7 @@ impl Core {
         if let Some(patch) = patch {
             self.announce_desired(place, patch, ticket, now);
         }
+        let ticket = ticket.max(self.roll_out_to(who, now));
         Ok((documents::twin(&self.people[place]), ticket))
     }
 

@@ -111,6 +111,8 @@ struct Connection {
 /// An identity's session with the hub's mind, for as long as it has a link here.
 struct Seat {
     session: SessionId,
+    /// The gateways in between, as its first link named them.
+    chain: Option<String>,
     /// Dropped when this seat is: the identity's next connection waits for that.
     _open: oneshot::Sender<()>,
 }
@@ -147,6 +149,13 @@ impl Connection {
     fn close(&mut self, now: Instant, session: &mut Server, counter: &'static str, error: Error) -> Flow {
         self.shared.counters.count(counter);
         session.handle_command(now, ServerCommand::Close(Some(error)));
+        self.leave();
+        Flow::End
+    }
+
+    /// Ends the connection as a network would, without a word; whoever shares it goes with it.
+    fn cut(&mut self) -> Flow {
+        self.shared.counters.count("amqp_ended_by_fault");
         self.leave();
         Flow::End
     }

@@ -125,27 +125,32 @@ impl Connection {
     /// Sessions last as long as the newest token.
     fn renew(&mut self) {
         for (who, seat) in &self.seats {
-            if let Ok(proven) = self.prove(who) {
+            if let Ok(proven) = self.prove(who, seat.chain.as_deref()) {
                 self.shared.core().renew(seat.session, proven.until, self.shared.now());
             }
         }
         self.look = true; // the alarm is set anew
     }
 
-    /// Whether somebody may attach as `who`: by a token that was shown, or by the certificate.
-    pub(super) fn prove(&self, who: &Identity) -> Result<Authenticated, Unauthorized> {
+    /// Whether somebody may attach as `who`: by a token that was shown, or by the certificate; their own, or that of the
+    /// gateway at the end of the chain.
+    pub(super) fn prove(&self, who: &Identity, chain: Option<&str>) -> Result<Authenticated, Unauthorized> {
         let wall = self.shared.host.wall();
         let owner = who.owner();
+        let gateway = chain.and_then(|chain| self.shared.core().gateway(who, chain));
         let mut why = Unauthorized::NoCredential;
-        let may_be = |proof: &&Proof| proof.subject.as_ref().is_none_or(|it| it == who || *it == owner);
+        let may_be = |proof: &&Proof| {
+            let stands_in = |it: &Identity| it == who || *it == owner || Some(it) == gateway.as_ref();
+            proof.subject.as_ref().is_none_or(stands_in)
+        };
         for proof in self.proofs.iter().filter(may_be) {
-            match self.shared.core().authenticate(who, Credential::Sas(&proof.text), wall) {
+            match self.shared.core().authenticate_through(who, chain, Credential::Sas(&proof.text), wall) {
                 Ok(proven) => return Ok(proven),
                 Err(reason) => why = reason,
             }
         }
         match self.arrival.judge(&self.shared.device_roots, wall) {
-            Some(shown) => self.shared.core().authenticate(who, shown.credential(), wall),
+            Some(shown) => self.shared.core().authenticate_through(who, chain, shown.credential(), wall),
             None => Err(why),
         }
     }

@@ -50,9 +50,7 @@ impl Connection {
                 Blow::Drop => return Flow::Go,
                 Blow::Disconnect => {
                     self.flush(now, session); // what it said before stands
-                    let error =
-                        Error::new("amqp:connection:forced", "somebody wants to see what happens then");
-                    return self.close(now, session, "amqp_ended_by_fault", error);
+                    return self.cut();
                 }
                 Blow::Delay(delay) => self.rest(delay),
                 Blow::Throttle => self.rest(SLOWED),
@@ -178,7 +176,7 @@ impl Connection {
         }
     }
 
-    fn rest(&mut self, how_long: Duration) {
+    pub(super) fn rest(&mut self, how_long: Duration) {
         self.resting = Some(Box::pin(tokio::time::sleep(how_long)));
     }
 }

@@ -25,6 +25,10 @@ use crate::upstream;
 
 /// How many messages of a client may be unsettled on a link.
 const CREDIT: u32 = 1_000;
+/// The digital-twin model that a client says it has.
+const MODEL: &str = "com.microsoft:model-id";
+/// The gateways between a client and this hub.
+const CHAIN: &str = "com.microsoft:auth-chain";
 /// Carried by both links of a pair.
 const CORRELATION: &str = "com.microsoft:channel-correlation-id";
 
@@ -92,6 +96,11 @@ impl Connection {
         let address = address.unwrap_or_default();
         let entity = upstream::entity_path(&self.shared.core().options().host_name).to_owned();
         let node = Node::parse(&address, &entity);
+        if let Some(who) = node.as_ref().and_then(Node::who)
+            && let Some(flow) = self.struck_at_the_door(now, id, who, session)
+        {
+            return flow;
+        }
         let admitted = match node.clone() {
             Some(node) => self.admit(now, node, attach, &address),
             None => Err(Error::new("amqp:not-found", format!("{address:?} is no address of this hub"))),
@@ -166,32 +175,29 @@ impl Connection {
             }
             Node::Devicebound(who) => {
                 only(outgoing, "a device's messages are received here: attach as a receiver")?;
-                self.sit_down(now, &who.clone())?;
+                self.sit_down(now, &who.clone(), attach)?;
             }
             Node::Events(who) => {
                 let module = who.module_id().is_some();
                 only(!outgoing || module, "a device sends its telemetry here: attach as a sender")?;
-                self.sit_down(now, &who.clone())?;
+                self.sit_down(now, &who.clone(), attach)?;
             }
-            Node::Methods(who) | Node::Twin(who) => self.sit_down(now, &who.clone())?,
+            Node::Methods(who) | Node::Twin(who) => self.sit_down(now, &who.clone(), attach)?,
         }
         Ok(link)
     }
 
     /// The identity's session with the hub's mind begins with its first link.
-    fn sit_down(&mut self, now: Instant, who: &Identity) -> Result<(), Error> {
+    fn sit_down(&mut self, now: Instant, who: &Identity, attach: &Attach) -> Result<(), Error> {
         if self.seats.contains_key(who) {
+            self.note_model(who, attach);
             return Ok(());
         }
-        let blow = self.shared.faults.strike(who.as_str(), now, &self.shared.host.chance);
-        let throttled = self.shared.throttles.take(Operation::Connection, now).is_err();
-        if throttled || matches!(blow, Some(Blow::Drop | Blow::Disconnect | Blow::Throttle)) {
-            return Err(Error::new(
-                "com.microsoft:device-container-throttled",
-                "too many connections at once",
-            ));
+        if self.shared.throttles.take(Operation::Connection, now).is_err() {
+            return Err(throttled());
         }
-        let proven = self.prove(who).map_err(|why| {
+        let chain = attach.properties.text(CHAIN).map(|chain| chain.as_str().to_owned());
+        let proven = self.prove(who, chain.as_deref()).map_err(|why| {
             self.shared.remark("amqp_refused_not_authorized", || {
                 tracing::info!(%who, %why, "AMQP client not let in");
             });
@@ -208,10 +214,40 @@ impl Connection {
         })?;
         let (open, closed) = oneshot::channel();
         drop(self.shared.sockets.enter(who, attached.session, closed)); // the older socket ends by itself
-        self.seats.insert(who.clone(), Seat { session: attached.session, _open: open });
+        self.seats.insert(who.clone(), Seat { session: attached.session, chain, _open: open });
         tracing::debug!(%who, "AMQP client let in");
         self.shared.counters.count("amqp_accepted");
+        self.note_model(who, attach);
         Ok(())
+    }
+
+    fn note_model(&self, who: &Identity, attach: &Attach) {
+        if let Some(model) = attach.properties.text(MODEL) {
+            self.shared.core().set_model(who, model);
+        }
+    }
+
+    /// What a fault does to an identity that comes; `None` if its link is looked at.
+    fn struck_at_the_door(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        who: &Identity,
+        session: &mut Server,
+    ) -> Option<Flow> {
+        if self.seats.contains_key(who) {
+            return None;
+        }
+        match self.shared.faults.strike(who.as_str(), now, &self.shared.host.chance)? {
+            Blow::Drop | Blow::Disconnect => return Some(self.cut()),
+            Blow::Throttle => {
+                self.shared.counters.count("amqp_refused_throttled");
+                session.handle_command(now, ServerCommand::Refuse { link: id, error: throttled() });
+                return Some(Flow::Go);
+            }
+            Blow::Delay(delay) => self.rest(delay),
+        }
+        None
     }
 
     /// A receiver link is a subscription.
@@ -279,6 +315,11 @@ impl Connection {
             .with_symbol("address", format!("amqps://{host}:{port}/{entity}{rest}").as_str());
         Error { info, ..Error::new("amqp:link:redirect", "the event endpoint has an address of its own") }
     }
+}
+
+/// What somebody is told who comes too often.
+fn throttled() -> Error {
+    Error::new("com.microsoft:device-container-throttled", "too many connections at once: come again later")
 }
 
 fn only(fits: bool, otherwise: &'static str) -> Result<(), Error> {

@@ -97,7 +97,7 @@ impl Connection {
                 return self.see_off(now, who, session, "amqp:not-found", "disabled or deleted");
             }
             Outgoing::Cut => {
-                return self.see_off(now, who, session, "amqp:connection:forced", "cut on request");
+                return self.cut();
             }
             Outgoing::TooSlow => {
                 return self.see_off(now, who, session, "amqp:resource-limit-exceeded", "too slow to read");

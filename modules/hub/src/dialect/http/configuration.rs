@@ -71,7 +71,8 @@ pub(crate) async fn delete(
     headers: HeaderMap,
 ) -> Answer<StatusCode> {
     door.authorize(&headers, Right::RegistryWrite, PATH)?;
-    let deleted = door.shared.core().delete_configuration(&id, if_match(&headers));
+    let now = door.shared.now();
+    let deleted = door.shared.core().delete_configuration(&id, if_match(&headers), now);
     door.shared.durable(deleted.map_err(|error| door.failure(error).structured())?).await;
     Ok(StatusCode::NO_CONTENT)
 }

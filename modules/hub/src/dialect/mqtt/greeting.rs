@@ -51,8 +51,8 @@ impl Connection {
     }
 
     fn let_in(&self, connect: &Connect) -> Result<Stage, No> {
-        let UserName { identity: who, model_id, .. } = user_name(connect)?;
-        let authenticated = self.authenticate(&who, connect)?;
+        let UserName { identity: who, model_id, auth_chain, .. } = user_name(connect)?;
+        let authenticated = self.authenticate(&who, auth_chain.as_deref(), connect)?;
         let will = connect.will.as_ref().map(|will| will_message(&who, will)).transpose()?;
         let now = self.shared.now();
         if let Some(model) = &model_id {
@@ -76,7 +76,12 @@ impl Connection {
         Ok(Stage::Waiting { client, present: attached.present, older, patience })
     }
 
-    fn authenticate(&self, who: &Identity, connect: &Connect) -> Result<Authenticated, No> {
+    fn authenticate(
+        &self,
+        who: &Identity,
+        chain: Option<&str>,
+        connect: &Connect,
+    ) -> Result<Authenticated, No> {
         let wall = self.shared.host.wall();
         let certificate; // looked at only where there is no password: that is dear
         let credential = match &connect.password {
@@ -89,7 +94,7 @@ impl Connection {
         };
         self.shared
             .core()
-            .authenticate(who, credential, wall)
+            .authenticate_through(who, chain, credential, wall)
             .map_err(|why| No(ConnectCode::NotAuthorized, "mqtt_refused_not_authorized", why.to_string()))
     }
 
