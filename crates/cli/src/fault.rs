@@ -31,7 +31,7 @@ pub(crate) enum FaultVerb {
     },
     /// The connection is closed; with --duration nobody is let in for so long.
     Disconnect(Struck),
-    /// Too much at once: 429 over HTTPS; over MQTT nobody is let in, and messages are heard slowly.
+    /// Too much at once: 429 over HTTPS; over MQTT and AMQP nobody is let in, and messages are heard slowly.
     Throttle(Struck),
     /// The hub's disk is full: nothing is acknowledged, nothing is lost.
     Enospc {

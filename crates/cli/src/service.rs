@@ -139,6 +139,9 @@ impl Service {
     /// `device/module` speaks for itself.
     pub(crate) async fn identity(&self, text: &str) -> Result<Identity, Failure> {
         let refused = |wrong: isotherm_iothub::Refused| Failure::Usage(wrong.to_string());
+        if let Some(device) = text.strip_suffix('/') {
+            return Identity::device(device).map_err(refused); // said so, hence no module of this edge
+        }
         let identity: Identity = text.parse().map_err(refused)?;
         let Some(device) = self.device_id.as_ref().filter(|device| *device != text) else {
             return Ok(identity);
