@@ -1,5 +1,6 @@
-//! Other people's AMQP clients against our hub, unmodified: Azure's SDKs for devices, services and Event Hubs, and
-//! qpid-proton.
+//! Other people's AMQP clients against our hub, unmodified: Azure's SDKs for devices, services and Event Hubs,
+//! qpid-proton and rhea; and Azure's device SDK for Node through cuts, shut doors and renewed tokens, over every way it
+//! has.
 //!
 //! `.ci/strangers target/strangers` installs them; without them these tests print `skipped` and why.
 
@@ -18,15 +19,20 @@ fn address(test: u8) -> String {
     format!("127.{}.{}.{test}", 1 + (process >> 8) % 250, process % 250)
 }
 
-/// A hub on the ports that the SDKs expect, or why there can be none.
-fn hub(folder: &Folder, test: u8) -> Result<(Process, Value), String> {
+/// A hub on the ports that the SDKs expect, under its own name or under its address as its name; or why there can be
+/// none.
+fn hub(folder: &Folder, test: u8, by_address: bool) -> Result<(Process, Value), String> {
     let address = address(test);
     for port in [8883, 5671, 443] {
         std::net::TcpListener::bind((address.as_str(), port))
             .map_err(|error| format!("port {port} on {address} is not to be had: {error}"))?;
     }
     let state = folder.join("state").display().to_string();
-    let mut hub = Process::start(&["hub", "--json", "--listen", &address, "--state", &state], &[]);
+    let mut words = vec!["hub", "--json", "--listen", &address, "--state", &state];
+    if by_address {
+        words.extend(["--host-name", &address]);
+    }
+    let mut hub = Process::start(&words, &[]);
     let ready = hub.event("ready");
     Ok((hub, ready))
 }
@@ -41,7 +47,9 @@ fn interpreter(script: &str) -> Result<PathBuf, String> {
             .is_ok_and(|done| done.status.success());
         (strangers.join("python/bin/python"), there)
     } else {
-        ("node".into(), strangers.join("node/node_modules/azure-iot-device-amqp").exists())
+        let packages = ["azure-iot-device-amqp", "azure-iothub", "rhea", "ws", "@azure/event-hubs"];
+        let there = |package: &&str| strangers.join("node/node_modules").join(package).exists();
+        ("node".into(), packages.iter().all(|package| there(&package)))
     };
     wanted
         .then_some(program)
@@ -49,8 +57,12 @@ fn interpreter(script: &str) -> Result<PathBuf, String> {
 }
 
 fn run(script: &str, arguments: &[&str], test: u8) {
+    run_at(script, arguments, test, false);
+}
+
+fn run_at(script: &str, arguments: &[&str], test: u8, by_address: bool) {
     let folder = Folder::new(&format!("amqp-stranger-{test}"));
-    let prepared = interpreter(script).and_then(|program| Ok((program, hub(&folder, test)?)));
+    let prepared = interpreter(script).and_then(|program| Ok((program, hub(&folder, test, by_address)?)));
     let (program, (_hub, ready)) = match prepared {
         Ok(prepared) => prepared,
         Err(reason) => return skipped!("{script}: {reason}"),
@@ -84,6 +96,51 @@ fn azure_iot_device_of_node_is_content_over_amqp_in_websockets() {
 #[test]
 fn azure_eventhub_reads_what_reached_upstream() {
     run("amqp_eventhub.py", &[], 33);
+}
+
+#[test]
+fn azure_eventhub_reads_what_reached_upstream_in_websockets() {
+    run("amqp_eventhub.py", &["websockets"], 34);
+}
+
+#[test]
+fn event_hubs_of_node_reads_what_reached_upstream() {
+    run_at("amqp_eventhubs.js", &[], 36, true);
+}
+
+#[test]
+fn event_hubs_of_node_reads_what_reached_upstream_in_websockets() {
+    run_at("amqp_eventhubs.js", &["websockets"], 37, true);
+}
+
+#[test]
+fn rhea_is_content_as_a_device_and_is_refused_where_it_should_be() {
+    run_at("rhea_device.js", &[], 38, true);
+}
+
+#[test]
+fn rhea_is_content_as_a_device_in_websockets() {
+    run_at("rhea_device.js", &["websockets"], 39, true);
+}
+
+#[test]
+fn a_device_stays_through_cuts_and_renewed_tokens_over_mqtt() {
+    run_at("azure_renewal.js", &["mqtt"], 40, true);
+}
+
+#[test]
+fn a_device_stays_through_cuts_and_renewed_tokens_over_mqtt_in_websockets() {
+    run_at("azure_renewal.js", &["mqttws"], 41, true);
+}
+
+#[test]
+fn a_device_stays_through_cuts_and_renewed_tokens_over_amqp() {
+    run_at("azure_renewal.js", &["amqp"], 42, true);
+}
+
+#[test]
+fn a_device_stays_through_cuts_and_renewed_tokens_over_amqp_in_websockets() {
+    run_at("azure_renewal.js", &["amqpws"], 43, true);
 }
 
 #[test]

@@ -17,6 +17,9 @@ fn address(test: u8) -> String {
     format!("127.{}.{}.{test}", 1 + (process >> 8) % 250, process % 250)
 }
 
+/// azure_iot_sdk in a program of its own, as `.ci/strangers` builds it.
+const RUST: &str = "target/strangers/azure_iot_sdk/debug/azure-iot-sdk-stranger";
+
 /// What a stranger's script runs with, or why it cannot.
 fn interpreter(script: &str) -> Result<PathBuf, String> {
     let strangers = root().join("target/strangers");
@@ -74,6 +77,7 @@ fn run(script: &str, words: &[&str], test: u8, flags: impl FnOnce(&Folder) -> Re
         .env("ISOTHERM", ISOTHERM)
         .env("ISOTHERM_STATE", folder.join("state"))
         .env("CERTIFICATES", folder.join("certificates"))
+        .env("STRANGER", root().join(RUST))
         .env("REQUESTS_CA_BUNDLE", ca)
         .env("NODE_EXTRA_CA_CERTS", ca)
         .env("NODE_PATH", root().join("target/strangers/node/node_modules"))
@@ -113,6 +117,17 @@ fn with_certificates(folder: &Folder) -> Result<Vec<String>, String> {
         openssl(&format!("x509 -req -days 2 -in {name}.csr -out {name}.pem {signer}"))?;
     }
     Ok(vec!["--device-ca".to_owned(), certificates.join("ca.pem").display().to_string()])
+}
+
+/// The program around azure_iot_sdk, or why it is not there.
+fn with_azure_iot_sdk(_: &Folder) -> Result<Vec<String>, String> {
+    let why = "azure_iot_sdk is not built, which needs OpenSSL's headers: .ci/strangers target/strangers";
+    root().join(RUST).exists().then(Vec::new).ok_or_else(|| why.to_owned())
+}
+
+#[test]
+fn azure_iot_sdk_for_rust_is_content_and_its_keep_alive_is_borne() {
+    run("azure_iot_sdk.py", &[], 30, with_azure_iot_sdk);
 }
 
 #[test]
