@@ -3,6 +3,7 @@
 //! Each process under test is a process of its own, watched from outside. Messages are numbered, so that every run
 //! also shows whether one was lost, doubled or out of order. Latency is measured from when a message was due.
 
+mod amqp;
 mod child;
 mod durable;
 mod filter;
@@ -10,9 +11,11 @@ mod load;
 mod peers;
 mod relay;
 mod report;
+mod sessions;
 mod site;
 mod store;
 mod talk;
+mod talk_amqp;
 
 use std::io;
 use std::path::PathBuf;
@@ -35,7 +38,7 @@ pub(crate) struct BenchArgs {
     /// Which figures; without it: all.
     #[arg(value_enum, value_name = "NAME")]
     pub(crate) names: Vec<Figures>,
-    /// Beside whom: c, node, python, mosquitto, rumqttd, nats, nats-plain; without it: all that are installed.
+    /// Beside whom: c, node, python, mosquitto, rumqttd, nats, nats-plain, rabbitmq; without it: all that are installed.
     #[arg(long, value_delimiter = ',', value_name = "PEER,…")]
     pub(crate) against: Vec<String>,
     /// How often everything is measured; the medians count.
@@ -60,6 +63,10 @@ pub(crate) enum Figures {
     Relay,
     /// Publishing with sync before acknowledgement, beside NATS; and what a kill costs.
     Durable,
+    /// Telemetry over AMQP 1.0, beside RabbitMQ.
+    Amqp,
+    /// A thousand devices with a session each: what an idle one costs; the hub's start and its rest.
+    Sessions,
     /// Sensor → filter → upstream at a thousand readings a second.
     Site,
     /// From nothing to the first reading upstream.
@@ -80,6 +87,8 @@ impl Figures {
         Figures::FilterTls,
         Figures::Relay,
         Figures::Durable,
+        Figures::Amqp,
+        Figures::Sessions,
         Figures::Site,
         Figures::Start,
         Figures::Idle,
@@ -93,6 +102,8 @@ impl Figures {
             Figures::FilterTls => "filter-tls",
             Figures::Relay => "relay",
             Figures::Durable => "durable",
+            Figures::Amqp => "amqp",
+            Figures::Sessions => "sessions",
             Figures::Site => "site",
             Figures::Start => "start",
             Figures::Idle => "idle",
@@ -142,6 +153,8 @@ async fn one(
         }
         Figures::Relay => relay::round(host, peers, folder, report).await,
         Figures::Durable => durable::round(host, peers, folder, report).await,
+        Figures::Amqp => amqp::round(host, peers, folder, report).await,
+        Figures::Sessions => sessions::round(host, peers, folder, report).await,
         Figures::Site => site::latency(host, peers, folder, report).await,
         Figures::Start => site::start(host, peers, folder, report).await,
         Figures::Idle => site::idle(host, peers, folder, report).await,

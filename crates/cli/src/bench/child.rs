@@ -20,6 +20,10 @@ const TICKS_A_SECOND: u64 = 100;
 pub(super) struct Child {
     process: Process,
     log: PathBuf,
+    /// The process that does the work, where the one started is a script around it.
+    within: Option<u32>,
+    /// What ends whatever it leaves behind.
+    afterwards: Vec<Command>,
 }
 
 impl Child {
@@ -38,7 +42,20 @@ impl Child {
             .stderr(File::create(&log)?)
             .spawn()
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
-        Ok(Self { process, log })
+        Ok(Self { process, log, within: None, afterwards: Vec::new() })
+    }
+
+    /// Watches a process that this one started, from now on, and ends it with this one.
+    pub(super) fn watch(&mut self, within: u32) {
+        let mut kill = Command::new("kill");
+        kill.args(["-9", &within.to_string()]);
+        self.within = Some(within);
+        self.afterwards.push(kill);
+    }
+
+    /// Has something done when it has ended.
+    pub(super) fn afterwards(&mut self, command: Command) {
+        self.afterwards.push(command);
     }
 
     /// The next line of JSON that it prints.
@@ -64,9 +81,9 @@ impl Child {
         self.process.stdout.take()
     }
 
-    /// The number that the system knows it by.
+    /// The number that the system knows it by: of the process that does the work.
     pub(super) fn id(&self) -> u32 {
-        self.process.id()
+        self.within.unwrap_or(self.process.id())
     }
 
     /// What it used of processors until now, all threads together. The system counts to the nanosecond for threads
@@ -77,14 +94,14 @@ impl Child {
     }
 
     fn cpu_of_process(&self) -> Duration {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
         let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields); // its name may have blanks in it
         let ticks = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
         Duration::from_millis(ticks.sum::<u64>() * 1000 / TICKS_A_SECOND)
     }
 
     fn cpu_of_threads(&self) -> Duration {
-        let tasks = format!("/proc/{}/task", self.process.id());
+        let tasks = format!("/proc/{}/task", self.id());
         let of_task = |task: std::fs::DirEntry| {
             let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
             text.split(' ').next()?.parse::<u64>().ok()
@@ -104,7 +121,7 @@ impl Child {
     }
 
     fn status(&self, field: &str) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(field));
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         kilobytes.unwrap_or(0) * 1024
@@ -120,6 +137,9 @@ impl Child {
     pub(super) fn kill(&mut self) {
         let _ = self.process.kill(); // it may be gone already
         let _ = self.process.wait();
+        for mut command in self.afterwards.drain(..) {
+            let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status(); // it may be gone already
+        }
     }
 }
 

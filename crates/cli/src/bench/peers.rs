@@ -60,6 +60,7 @@ impl Peers {
             "c" => self.folder.join("filter-c").exists(),
             "node" => self.folder.join("node/node_modules/mqtt").exists() && self.program("node").is_some(),
             "python" => self.folder.join("python/filter.py").exists(),
+            "rabbitmq" => self.program("rabbitmq-server").is_some(),
             "nats" | "nats-plain" => self.program("nats-server").is_some(),
             name => self.program(name).is_some(),
         }
@@ -205,4 +206,50 @@ pub(super) async fn nats(
 /// The folder where a test disk is: not `/tmp`, which may be memory.
 pub(super) fn disk_folder(state: &Path) -> PathBuf {
     state.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// Starts RabbitMQ with its AMQP 1.0 plugin, nothing on disk that messages would go to, as a process that is its own
+/// virtual machine, so that what is watched is what works.
+pub(super) async fn rabbitmq(host: &Host, peers: &Peers, folder: &Folder, tls: &Tls) -> io::Result<Broker> {
+    let (port, tls_port) = (free_port()?, free_port()?);
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let text = format!(
+        "listeners.tcp.1 = 127.0.0.1:{port}\nlisteners.ssl.1 = 127.0.0.1:{tls_port}\n\
+         ssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+         ssl_options.verify = verify_none\nlog.console.level = error\nloopback_users = none\n",
+        tls.ca.display(),
+        tls.chain.display(),
+        tls.key.display()
+    );
+    folder.write("rabbitmq.conf", &text)?;
+    folder.write("enabled_plugins", "[rabbitmq_amqp1_0].\n")?;
+    let names_port = free_port()?.to_string();
+    let variables = [
+        ("ERL_EPMD_PORT", names_port.clone()),
+        ("RABBITMQ_NODENAME", format!("bench{}@localhost", std::process::id())),
+        ("RABBITMQ_CONFIG_FILE", at("rabbitmq")),
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins")),
+        ("RABBITMQ_MNESIA_BASE", at("mnesia")),
+        ("RABBITMQ_LOG_BASE", at("rabbitmq-log")),
+        ("RABBITMQ_PID_FILE", at("rabbitmq.pid")),
+        ("RABBITMQ_DIST_PORT", free_port()?.to_string()),
+        ("HOME", folder.path().display().to_string()),
+    ];
+    // Debian's own wrapper of it wants another user and a home of its own.
+    let bare = PathBuf::from("/usr/lib/rabbitmq/bin/rabbitmq-server");
+    let program = if bare.exists() { bare } else { peers.required("rabbitmq-server")? };
+    let mut child = Child::start::<&str>(&program, &[], &variables, folder.path().join("rabbitmq.out"))?;
+    let mut answered = answers(host, tls_port, &child).await;
+    if answered.is_err() {
+        answered = answers(host, tls_port, &child).await; // it takes its time on a busy machine
+    }
+    let within = std::fs::read_to_string(folder.path().join("rabbitmq.pid"))?;
+    child.watch(within.trim().parse().map_err(io::Error::other)?);
+    // Its directory of names stays behind, and goes only when nobody is in it any more.
+    let mut names = std::process::Command::new("sh");
+    names.args(["-c", "n=0; until epmd -kill || [ $n = 50 ]; do n=$((n+1)); done"]);
+    names.env("ERL_EPMD_PORT", &names_port);
+    child.afterwards(names);
+    answered?;
+    Ok(Broker { child, port, tls_port })
 }

@@ -141,7 +141,7 @@ pub(super) async fn measure(host: &Host, child: &Child, streams: &[Stream]) -> R
 pub(super) struct Hub {
     pub(super) child: Child,
     pub(super) ready: Ready,
-    trust: ClientTls,
+    pub(super) trust: ClientTls,
 }
 
 impl Hub {
