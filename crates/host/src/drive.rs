@@ -7,11 +7,13 @@
 
 mod alarm;
 mod scratch;
+mod share;
 
 use crate::BoxStream;
 use alarm::Alarm;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use isotherm_protocol::{Malformed, Session};
+use share::Share;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
@@ -92,6 +94,7 @@ pub async fn drive<S: Session, P: Pilot<S>>(stream: BoxStream, session: &mut S, 
         unflushed: false,
         stalled: None,
         alarm: Alarm::default(),
+        share: Share::new(),
         end: None,
     };
     let ended = poll_fn(|cx| line.poll(cx)).await;
@@ -133,14 +136,17 @@ struct Line<'a, S, P> {
     /// Since when the peer has taken nothing of what waits.
     stalled: Option<Instant>,
     alarm: Alarm,
+    share: Share,
     /// Set once it is decided how this ends; what waits is still written.
     end: Option<Ended>,
 }
 
 impl<S: Session, P: Pilot<S>> Line<'_, S, P> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let clock = || tokio::time::Instant::now().into_std();
+        self.share.begin(clock());
         for _ in 0..TURNS_A_POLL {
-            let now = tokio::time::Instant::now().into_std();
+            let now = clock();
             let held_back = self.waiting.len() > TRANSMIT_BYTES_MAX;
             let mut moved = self.read(cx, now);
             moved |= self.wake(cx, now);
@@ -154,7 +160,11 @@ impl<S: Session, P: Pilot<S>> Line<'_, S, P> {
                 self.forget_buffers();
                 return Poll::Pending;
             }
+            if self.share.left() == 0 {
+                break;
+            }
         }
+        self.share.give_way(clock());
         cx.waker().wake_by_ref(); // there is more, but it is the others' turn
         Poll::Pending
     }
@@ -163,6 +173,7 @@ impl<S: Session, P: Pilot<S>> Line<'_, S, P> {
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         for done in 0..READS_A_TURN {
             let held_back = self.waiting.len() > TRANSMIT_BYTES_MAX || !self.pilot.may_read();
+            let held_back = held_back || self.share.left() == 0;
             if self.end.is_some() || held_back || self.read_once(cx, now).is_pending() {
                 return done > 0;
             }
@@ -176,7 +187,11 @@ impl<S: Session, P: Pilot<S>> Line<'_, S, P> {
         if copied {
             scratch.extend_from_slice(&self.begun);
         }
-        let polled = pin!(self.stream.read_buf(&mut *scratch)).poll(cx);
+        let mut room = (&mut *scratch).limit(self.share.left());
+        let polled = pin!(self.stream.read_buf(&mut room)).poll(cx);
+        if let Poll::Ready(Ok(count)) = &polled {
+            self.share.took(*count);
+        }
         match ready!(polled) {
             Ok(0) => self.end_as(Ended::PeerClosed),
             Err(error) => self.end_as(Ended::Io(error)),

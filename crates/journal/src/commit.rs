@@ -22,6 +22,8 @@ const IDLE_BYTES: usize = 16 << 10;
 const AHEAD_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=256 << 10;
 /// A commit of more bytes than this is worth its own price, and filling ahead would only write everything twice.
 const LARGE_BYTES: u64 = 64 << 10;
+/// What it is filled with, a piece at a time.
+static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
 
 /// The name of a segment's file.
 pub(crate) fn file_of(dir: &Path, id: u64) -> PathBuf {
@@ -130,11 +132,16 @@ impl Writer {
 /// still have room for what is promised.
 fn fill(file: &dyn File, end: u64, segment_bytes: u64) -> u64 {
     let ahead = end.clamp(*AHEAD_BYTES.start(), *AHEAD_BYTES.end());
-    let ahead = ahead.min(segment_bytes.saturating_sub(end));
-    match file.write_at(end, &vec![0; ahead as usize]) {
-        Ok(()) => end + ahead,
-        Err(_) => end,
+    let goal = end + ahead.min(segment_bytes.saturating_sub(end));
+    let mut filled = end;
+    while filled < goal {
+        let piece = ZEROS.len().min((goal - filled) as usize);
+        if file.write_at(filled, &ZEROS[..piece]).is_err() {
+            break;
+        }
+        filled += piece as u64;
     }
+    filled
 }
 
 /// Makes few writes out of many pieces.

@@ -15,8 +15,9 @@ const OWED_MAX: usize = 4_096;
 /// Bytes of them; at this many no more is read either.
 const OWED_BYTES_MAX: usize = 4 << 20;
 /// Bytes of answers to twin requests that wait; at this many no further request is answered until they are on their
-/// way. A twin is a thousand times as long as the question for it.
-const ANSWERS_BYTES_MAX: usize = 256 << 10;
+/// way. A twin is a thousand times as long as the question for it, and while one client is given its answers, the others
+/// of its thread wait.
+const ANSWERS_BYTES_MAX: usize = 32 << 10;
 
 /// Debts, oldest first.
 #[derive(Default)]
