@@ -32,7 +32,7 @@ use crate::workload::{self, Sockets, Workload};
 const STORE_FOLDER: &str = "hub/store";
 /// Size of a journal's segments when they are in memory: a segment is let go of as a whole, so that what was delivered
 /// stays for so long. There is one for each queue and nothing to sync, so a small one costs nothing.
-const EPHEMERAL_SEGMENT_BYTES: u64 = 64 << 10;
+const EPHEMERAL_SEGMENT_BYTES: u64 = 256 << 10;
 /// Where keys and certificates are.
 const PKI_FOLDER: &str = "hub/pki";
 /// The authority to trust, for others to read.
