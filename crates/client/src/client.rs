@@ -17,9 +17,9 @@ use tokio::{task::JoinHandle, time::timeout};
 use tracing::warn;
 
 use crate::{
-    Call, ConnectError, Delivery, Event, InvokeError, Options, Stats,
+    Call, ConnectError, Delivery, Event, InvokeError, Options, Progress, Sink, Stats,
     connection::{Connection, Login, Target},
-    dialect::{Dialect, Hub},
+    dialect::{Dialect, Hub, amqp::Trunk},
     invoke,
     keeper::Keeper,
     meter::Meter,
@@ -71,21 +71,31 @@ impl Client {
         let (peer, port) = wiring::peer(options.gateway.as_deref().unwrap_or(&options.host_name));
         let identity = options.identity.clone();
         let target = Target {
-            dialect: Dialect::Hub(Hub { identity: identity.clone(), name: hub.clone() }),
+            login: Some(Login {
+                resource: identity.resource(&hub),
+                credentials: options.credentials.clone(),
+                token_life: options.token_life,
+            }),
+            dialect: Dialect::Hub(Hub { identity, name: hub }),
             peer: peer.to_owned(),
             port,
+            amqps_port: options.amqps_port,
             https_port: options.https_port,
             tls: true,
             roots: options.roots.clone(),
             transport: options.transport,
-            login: Some(Login {
-                identity,
-                credentials: options.credentials.clone(),
-                hub,
-                token_life: options.token_life,
-            }),
+            trunk: options.trunk.clone().unwrap_or_else(Trunk::private),
         };
         Self::begin(host, target, &options, None).await
+    }
+
+    /// To somebody who is no hub: messages go there, and nothing comes back but that they have arrived. Of the
+    /// options counts what is said of the outbox, the state folder, and whom to trust.
+    ///
+    /// # Errors
+    /// When the address makes no sense, or the state folder cannot be used.
+    pub async fn to(host: &Host, sink: &Sink, options: Options) -> Result<Self, ConnectError> {
+        Self::begin(host, sink.target(&options)?, &options, Some(Mirror::default())).await
     }
 
     async fn begin(
@@ -194,6 +204,27 @@ impl Client {
     /// When the hub cannot be reached, or says no.
     pub async fn invoke(&self, target: &Identity, call: MethodCall) -> Result<MethodResult, InvokeError> {
         invoke::invoke(&self.host, &self.target, target, &call).await
+    }
+
+    /// The next event, or how far the hub has acknowledged what was sent, once that is further than `seen`: all below
+    /// that number, as [`Client::posted`] counts. It can be dropped and called again without losing one.
+    pub async fn next_or_delivered(&mut self, seen: u64) -> Progress {
+        poll_fn(|cx| {
+            if let Poll::Ready(event) = self.poll_next(cx) {
+                return Poll::Ready(Progress::Event(event));
+            }
+            self.shared.lock().watched = true;
+            match self.shared.outbox.first() {
+                below if below > seen => Poll::Ready(Progress::Delivered(below)),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// How many messages were ever taken into the outbox, those of earlier processes among them.
+    pub fn posted(&self) -> u64 {
+        self.shared.outbox.next()
     }
 
     /// Messages in the outbox: sent, and not yet acknowledged by the hub.

@@ -7,7 +7,6 @@ use std::{
 };
 
 use isotherm_host::{BoxStream, Ended, Host, drive, tls::ClientTls, websocket};
-use isotherm_iothub::Identity;
 use isotherm_protocol::{
     Backoff,
     mqtt::{ClientSession, ConnectCode},
@@ -18,7 +17,11 @@ use tracing::{debug, error, info, warn};
 use crate::{
     Credentials, Transport,
     credentials::{self, Password},
-    dialect::{Dialect, mqtt::Link},
+    dialect::{
+        Dialect,
+        amqp::{self, Trunk},
+        mqtt::Link,
+    },
     shared::Shared,
 };
 
@@ -30,6 +33,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// Where hubs have their WebSocket.
 const WEBSOCKET_PATH: &str = "/$iothub/websocket";
+/// Where Event Hubs and Service Bus have it.
+const WEBSOCKET_PATH_OF_ENTITIES: &str = "/$servicebus/websocket";
 
 /// Where to connect, as whom, and with what.
 #[derive(Debug)]
@@ -37,23 +42,26 @@ pub(crate) struct Target {
     pub(crate) dialect: Dialect,
     /// Whom to dial.
     pub(crate) peer: String,
+    /// Of MQTT.
     pub(crate) port: u16,
+    pub(crate) amqps_port: u16,
     pub(crate) https_port: u16,
     /// A plain broker may be reached without.
     pub(crate) tls: bool,
     pub(crate) roots: Option<String>,
     pub(crate) transport: Transport,
+    /// The connection over AMQP.
+    pub(crate) trunk: Trunk,
     /// `None` for a plain broker, whose password is part of its dialect.
     pub(crate) login: Option<Login>,
 }
 
-/// Who proves to be whom, at which hub.
+/// What proves that we may.
 #[derive(Debug)]
 pub(crate) struct Login {
-    pub(crate) identity: Identity,
+    /// What tokens are made out for.
+    pub(crate) resource: String,
     pub(crate) credentials: Credentials,
-    /// The hub's name, without a port.
-    pub(crate) hub: String,
     pub(crate) token_life: Duration,
 }
 
@@ -62,9 +70,26 @@ impl Target {
         match &self.login {
             None => Ok(Password::default()),
             Some(login) => {
-                let Login { identity, credentials, hub, token_life } = login;
-                credentials::password(host, credentials, identity, hub, *token_life).await
+                let Login { resource, credentials, token_life } = login;
+                let who = match &self.dialect {
+                    Dialect::Hub(hub) => Some(&hub.identity),
+                    _ => None,
+                };
+                credentials::password(host, credentials, resource, who, *token_life).await
             }
+        }
+    }
+
+    /// What a token shown over AMQP is said to be for.
+    pub(crate) fn audience(&self) -> String {
+        self.login.as_ref().map(|login| login.resource.clone()).unwrap_or_default()
+    }
+
+    fn port(&self, by_websocket: bool) -> u16 {
+        match (by_websocket, self.transport.is_amqp()) {
+            (true, _) => self.https_port,
+            (false, true) => self.amqps_port,
+            (false, false) => self.port,
         }
     }
 
@@ -100,6 +125,21 @@ impl Over {
     }
 }
 
+impl From<amqp::Over> for Over {
+    fn from(over: amqp::Over) -> Self {
+        let refused = over.refused.then_some(ConnectCode::NotAuthorized);
+        Self { reason: over.reason, refused, planned: over.planned, stood: None }
+    }
+}
+
+/// How far an attempt has come.
+enum Reached {
+    /// A stream, on which everything is still to be said.
+    Stream(BoxStream, Password),
+    /// All links of AMQP.
+    Links(Box<amqp::Open>),
+}
+
 /// The connection's task.
 pub(crate) struct Connection {
     host: Host,
@@ -107,7 +147,7 @@ pub(crate) struct Connection {
     target: Arc<Target>,
     /// Made once: reading a system's roots is not cheap.
     tls: Option<ClientTls>,
-    /// With [`Transport::MqttEither`]: by which the next dial goes.
+    /// With either way: by which the next dial goes.
     by_websocket: bool,
     /// That it does not work has been told.
     told: bool,
@@ -115,7 +155,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(host: Host, shared: Arc<Shared>, target: Arc<Target>) -> Self {
-        let by_websocket = target.transport == Transport::MqttWebSocket;
+        let by_websocket = target.transport.is_websocket();
         Self { host, shared, target, tls: None, by_websocket, told: false }
     }
 
@@ -146,25 +186,44 @@ impl Connection {
         let dialled = tokio::select! {
             biased;
             () = shared.closing.notified() => return Over { planned: true, ..Over::failed("the client is closed") },
-            dialled = timeout(DIAL_WITHIN, self.dial()) => dialled,
+            dialled = timeout(DIAL_WITHIN, self.reach()) => dialled,
         };
-        let (stream, password) = match dialled {
-            Ok(Ok(dialled)) => dialled,
-            Ok(Err(error)) => {
-                self.by_websocket ^= self.target.transport == Transport::MqttEither;
-                return Over::failed(error);
+        let reached = dialled.unwrap_or_else(|_| {
+            Err(Over::failed(format_args!("no connection within {} s", DIAL_WITHIN.as_secs())))
+        });
+        match reached {
+            Ok(Reached::Stream(stream, password)) => self.speak(stream, password).await,
+            Ok(Reached::Links(open)) => {
+                let begun = self.host.now();
+                if std::mem::take(&mut self.told) {
+                    info!(peer = self.target.peer, "connected again");
+                }
+                let over = amqp::speak(&self.host, &self.shared, &self.target, open).await;
+                Over { stood: Some(begun), ..over.into() }
             }
-            Err(_) => return Over::failed(format_args!("no connection within {} s", DIAL_WITHIN.as_secs())),
-        };
-        self.speak(stream, password).await
+            Err(over) => {
+                self.by_websocket ^= self.target.transport.is_either();
+                over
+            }
+        }
     }
 
-    async fn dial(&mut self) -> io::Result<(BoxStream, Password)> {
+    async fn reach(&mut self) -> Result<Reached, Over> {
+        let target = self.target.clone();
+        let password = target.password(&self.host).await.map_err(Over::failed)?;
+        if !target.transport.is_amqp() {
+            let stream = self.dial().await.map_err(Over::failed)?;
+            return Ok(Reached::Stream(stream, password));
+        }
+        let host = self.host.clone();
+        Ok(Reached::Links(amqp::open(&host, &target, password, self.dial()).await?))
+    }
+
+    async fn dial(&mut self) -> io::Result<BoxStream> {
         let (host, target) = (&self.host, self.target.clone());
-        let password = target.password(host).await?;
-        let port = if self.by_websocket { target.https_port } else { target.port };
+        let port = target.port(self.by_websocket);
         if !target.tls {
-            return Ok((host.network.dial(&target.peer, port).await?, password));
+            return host.network.dial(&target.peer, port).await;
         }
         let tls = match &self.tls {
             Some(tls) => tls.clone(),
@@ -173,9 +232,14 @@ impl Connection {
         let stream = self.host.network.dial(&target.peer, port).await?;
         let mut stream = tls.connect(stream, &target.peer).await?;
         if self.by_websocket {
-            stream = websocket::connect(stream, &target.peer, WEBSOCKET_PATH, "mqtt").await?;
+            let (path, subprotocol) = match (&target.dialect, target.transport.is_amqp()) {
+                (Dialect::Entity(_), _) => (WEBSOCKET_PATH_OF_ENTITIES, "AMQPWSB10"),
+                (_, true) => (WEBSOCKET_PATH, "AMQPWSB10"),
+                (_, false) => (WEBSOCKET_PATH, "mqtt"),
+            };
+            stream = websocket::connect(stream, &target.peer, path, subprotocol).await?;
         }
-        Ok((stream, password))
+        Ok(stream)
     }
 
     async fn speak(&mut self, stream: BoxStream, password: Password) -> Over {
@@ -209,6 +273,7 @@ impl Connection {
                 error!(
                     peer,
                     ?code,
+                    reason = over.reason,
                     "the hub does not let us in: unknown or disabled there, a wrong key, or this machine's clock ({}) is wrong; \
                  it is tried again",
                     self.host.wall()

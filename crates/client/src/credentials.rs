@@ -26,32 +26,33 @@ pub(crate) struct Password {
     pub(crate) renew_after: Option<Duration>,
 }
 
-/// Makes a fresh password for `identity` at the hub named `hub`.
+/// Makes a fresh password that opens `resource`, for `who` if it is for somebody.
 pub(crate) async fn password(
     host: &Host,
     credentials: &Credentials,
-    identity: &Identity,
-    hub: &str,
+    resource: &str,
+    who: Option<&Identity>,
     life: Duration,
 ) -> io::Result<Password> {
-    let resource = identity.resource(hub);
     let expiry = host.wall().as_second().saturating_add_unsigned(life.as_secs());
     let token = match credentials {
         Credentials::Certificate(_) => return Ok(Password::default()),
         Credentials::Token(token) => return Ok(Password { token: Some(token.clone()), renew_after: None }),
-        Credentials::Key(key) => Token::mint(key, &resource, expiry, None),
+        Credentials::Key(key) => Token::mint(key, resource, expiry, None),
+        Credentials::Policy { name, key } => Token::mint(key, resource, expiry, Some(name)),
         Credentials::Workload(workload) => {
-            let signature = sign(host, workload, identity, &Token::string_to_sign(&resource, expiry)).await?;
-            Token::assemble(&resource, &signature, expiry, None)
+            let signature = sign(host, workload, who, &Token::string_to_sign(resource, expiry)).await?;
+            Token::assemble(resource, &signature, expiry, None)
         }
     };
     let part = RENEW_AFTER.start + (RENEW_AFTER.end - RENEW_AFTER.start) * host.chance.f64();
     Ok(Password { token: Some(token), renew_after: Some(life.mul_f64(part)) })
 }
 
-async fn sign(host: &Host, workload: &Workload, identity: &Identity, text: &str) -> io::Result<String> {
-    let module =
-        identity.module_id().ok_or_else(|| io::Error::other("the workload API signs for modules only"))?;
+async fn sign(host: &Host, workload: &Workload, who: Option<&Identity>, text: &str) -> io::Result<String> {
+    let module = who
+        .and_then(Identity::module_id)
+        .ok_or_else(|| io::Error::other("the workload API signs for modules only"))?;
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let path = format!("/modules/{}/genid/{}/sign", encode(module), encode(&workload.generation_id));
     let body = json!({"keyId": "primary", "algo": "HMACSHA256", "data": BASE64_STANDARD.encode(text)});

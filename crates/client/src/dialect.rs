@@ -1,6 +1,6 @@
-//! How a client says it: the words of each dialect. All of them travel by MQTT so far; AMQP gets its own file and
-//! variant here, and its own way to move bytes beside [`mqtt`].
+//! How a client says it: the words of each dialect. [`mqtt`] and [`amqp`] move them.
 
+pub(crate) mod amqp;
 mod broker;
 mod hub;
 pub(crate) mod mqtt;
@@ -9,8 +9,12 @@ use bytes::Bytes;
 use isotherm_iothub::Message;
 use isotherm_protocol::mqtt::{ConnectOptions, Qos};
 
+pub(crate) use amqp::Entity;
 pub(crate) use broker::Broker;
 pub(crate) use hub::Hub;
+
+/// What nobody does.
+const AMQP_ONLY: &str = "an entity is spoken to by AMQP";
 
 /// With whom we speak, and so in which words.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(crate) enum Dialect {
     Hub(Hub),
     /// Any MQTT 3.1.1 broker.
     Broker(Broker),
+    /// An address of an AMQP 1.0 peer that is no hub.
+    Entity(Entity),
 }
 
 /// What a publish from the other end is.
@@ -37,6 +43,7 @@ impl Dialect {
         match self {
             Self::Hub(hub) => hub.connect(password),
             Self::Broker(broker) => broker.connect(),
+            Self::Entity(_) => unreachable!("{AMQP_ONLY}"),
         }
     }
 
@@ -45,6 +52,7 @@ impl Dialect {
         match self {
             Self::Hub(hub) => hub.filters(),
             Self::Broker(broker) => broker.filters(),
+            Self::Entity(_) => Vec::new(),
         }
     }
 
@@ -52,7 +60,8 @@ impl Dialect {
     pub(crate) fn topic(&self, message: &Message) -> String {
         match self {
             Self::Hub(hub) => hub.topic(message),
-            Self::Broker(broker) => broker.topic(),
+            Self::Broker(broker) => broker.topic(message),
+            Self::Entity(_) => unreachable!("{AMQP_ONLY}"),
         }
     }
 
@@ -60,7 +69,9 @@ impl Dialect {
     pub(crate) fn read(&self, topic: String, payload: Bytes) -> Result<Incoming, String> {
         match self {
             Self::Hub(hub) => hub.read(&topic, payload),
-            Self::Broker(_) => Ok(Incoming::Input { name: topic, message: Message::new(payload) }),
+            Self::Broker(_) | Self::Entity(_) => {
+                Ok(Incoming::Input { name: topic, message: Message::new(payload) })
+            }
         }
     }
 
@@ -72,7 +83,7 @@ impl Dialect {
     /// Whether there is anywhere to send to.
     pub(crate) fn has_output(&self) -> bool {
         match self {
-            Self::Hub(_) => true,
+            Self::Hub(_) | Self::Entity(_) => true,
             Self::Broker(broker) => broker.output.is_some(),
         }
     }

@@ -40,6 +40,15 @@ pub enum Event {
     Stop,
 }
 
+/// What [`Client::next_or_delivered`](crate::Client::next_or_delivered) waits for.
+#[derive(Debug)]
+pub enum Progress {
+    /// Something came.
+    Event(Event),
+    /// All messages below this number have been acknowledged.
+    Delivered(u64),
+}
+
 /// A direct method that waits for its answer.
 #[derive(Debug)]
 pub struct Call {
@@ -57,8 +66,8 @@ pub struct Call {
 pub struct Delivery {
     /// Which connection, counted from 1.
     pub(crate) epoch: u64,
-    /// 0 if no acknowledgement is wanted.
-    pub(crate) packet_id: u16,
+    /// What the connection knows it by; 0 if no acknowledgement is wanted.
+    pub(crate) id: u32,
 }
 
 /// Why a client could not be made.
@@ -135,11 +144,13 @@ pub struct Stats {
     pub sent: u64,
     /// Messages that the hub has acknowledged.
     pub delivered: u64,
+    /// Messages that the hub refused for good, over AMQP, where it can say so.
+    pub refused: u64,
     /// Messages that gave way in a full outbox.
     pub dropped: u64,
     /// Messages that could not be read back from the disk.
     pub unreadable: u64,
-    /// Connections after the first, renewals of the token among them.
+    /// Connections after the first, over MQTT renewals of the token among them.
     pub reconnects: u64,
     /// Reported patches that the hub refused.
     pub reports_refused: u64,

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 use crate::{
     InvokeError,
-    connection::{Login, Target},
+    connection::Target,
+    dialect::{Dialect, Hub},
 };
 
 /// The version of the REST API that is spoken.
@@ -24,9 +25,9 @@ pub(crate) async fn invoke(
     whom: &Identity,
     call: &MethodCall,
 ) -> Result<MethodResult, InvokeError> {
-    let Some(login) = &target.login else { return Err(InvokeError::NoHub) };
+    let Dialect::Hub(hub) = &target.dialect else { return Err(InvokeError::NoHub) };
     let limit = call.response_timeout + call.connect_timeout + TRAVEL;
-    match timeout(limit, ask(host, target, login, whom, call)).await {
+    match timeout(limit, ask(host, target, hub, whom, call)).await {
         Ok(Ok(response)) => result(&response),
         Ok(Err(error)) => Err(InvokeError::Unreachable(error.to_string())),
         Err(_) => Err(InvokeError::Unreachable(format!("no answer within {} s", limit.as_secs()))),
@@ -36,7 +37,7 @@ pub(crate) async fn invoke(
 async fn ask(
     host: &Host,
     target: &Target,
-    login: &Login,
+    hub: &Hub,
     whom: &Identity,
     call: &MethodCall,
 ) -> io::Result<http::Response> {
@@ -44,9 +45,9 @@ async fn ask(
     let tls = target.trust(host).await?;
     let stream = host.network.dial(&target.peer, target.https_port).await?;
     let stream = tls.connect(stream, &target.peer).await?;
-    let caller = login.identity.as_str();
+    let caller = hub.identity.as_str();
     let mut headers = vec![
-        ("host", login.hub.as_str()),
+        ("host", hub.name.as_str()),
         ("content-type", "application/json"),
         ("x-ms-edge-moduleId", caller),
     ];

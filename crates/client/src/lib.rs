@@ -45,13 +45,18 @@
 //! | `EdgeModuleCACertificateFile` | whom to trust, PEM; without it the system's roots |
 //! | `X509_CERTIFICATE_FILE`, `X509_KEY_FILE` | the certificate (chain) and key that `x509=true` speaks of, PEM |
 //! | `IOTEDGE_WORKLOADURI`, `IOTEDGE_DEVICEID`, `IOTEDGE_MODULEID`, `IOTEDGE_MODULEGENERATIONID`, `IOTEDGE_IOTHUBHOSTNAME`, `IOTEDGE_GATEWAYHOSTNAME`, `IOTEDGE_APIVERSION`, `IOTEDGE_AUTHSCHEME` | as edgeAgent sets them; used without a connection string |
-//! | `TransportType` | `Mqtt_Tcp_Only` (the default), `Mqtt_WebSocket_Only`, or `Mqtt`: either, in turn |
+//! | `TransportType` | `Mqtt_Tcp_Only` (the default), `Mqtt_WebSocket_Only`, `Amqp_Tcp_Only`, `Amqp_WebSocket_Only`; `Mqtt` and `Amqp`: TCP, and WebSocket after a dial that failed, in turn |
+//! | `EdgeHubAmqpsPort` | the port of AMQP over TLS, 5671 |
 //! | `EdgeHubHttpsPort` | the port of WebSocket and REST, 443 |
 //! | `BROKER_URL`, `INPUT_TOPIC`, `OUTPUT_TOPIC`, `BROKER_CA_FILE`, `MODULE_SETTINGS`, `BROKER_CLIENT_ID` | a plain broker in place of a hub: `mqtts://user:key@host:port`, a topic in, a topic out, whom to trust, the desired properties, the name of the session. Bodies only: there are no properties, and outputs are one |
 //! | `OUTBOX_BYTES_MAX`, `OUTBOX_WHEN_FULL` (`drop-oldest`, `refuse`), `OUTBOX` (`disk`, `hand-to-hand`) | see [`Options`] |
 //! | `ISOTHERM_STATE` | the folder that has a folder for each identity; `.isotherm` |
 //!
-//! Over AMQP nothing is spoken yet; `TransportType` says so.
+//! # The two dialects
+//! All of this holds over AMQP as over MQTT; a user cannot tell, but for two things. Over AMQP a fresh token is shown
+//! on the connection that stands, where MQTT has to begin a new one. And over AMQP a hub can refuse one message
+//! ([`Stats::refused`]), where over MQTT it can only close the connection. Many identities can share one AMQP
+//! connection: see [`Trunk`].
 
 mod client;
 mod connection;
@@ -64,12 +69,16 @@ mod meter;
 mod options;
 mod outbox;
 mod shared;
+mod sink;
 mod twin;
+mod url;
 mod wiring;
 
 pub use client::Client;
-pub use event::{Call, ConnectError, Delivery, Event, InvokeError, SendError, Stats};
+pub use dialect::amqp::Trunk;
+pub use event::{Call, ConnectError, Delivery, Event, InvokeError, Progress, SendError, Stats};
 pub use options::{
-    Credentials, Custody, HTTPS_PORT, MQTTS_PORT, OUTBOX_BYTES_MAX, Options, TOKEN_LIFE, Transport, WhenFull,
-    Workload,
+    AMQPS_PORT, Credentials, Custody, HTTPS_PORT, MQTTS_PORT, OUTBOX_BYTES_MAX, Options, TOKEN_LIFE,
+    Transport, WhenFull, Workload,
 };
+pub use sink::Sink;

@@ -1,12 +1,16 @@
 //! What can be said about a connection in place of the environment.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use isotherm_host::tls::ClientIdentity;
 use isotherm_iothub::{Identity, Key};
 
+use crate::dialect::amqp::Trunk;
+
 /// The port of MQTT over TLS, unless the host's name carries another.
 pub const MQTTS_PORT: u16 = 8883;
+/// The port of AMQP over TLS, unless `EdgeHubAmqpsPort` says otherwise.
+pub const AMQPS_PORT: u16 = 5671;
 /// The port of WebSocket and REST, unless `EdgeHubHttpsPort` says otherwise.
 pub const HTTPS_PORT: u16 = 443;
 /// How many bytes of messages an outbox holds, unless `OUTBOX_BYTES_MAX` says otherwise.
@@ -29,8 +33,12 @@ pub struct Options {
     pub roots: Option<String>,
     /// How bytes travel.
     pub transport: Transport,
+    /// The port of AMQP over TLS.
+    pub amqps_port: u16,
     /// The port of WebSocket and REST.
     pub https_port: u16,
+    /// Over AMQP, a connection that others use too. `None`: one of its own.
+    pub trunk: Option<Trunk>,
     /// Where the outbox and the last twin are kept; one process at a time.
     pub state_dir: PathBuf,
     /// How many bytes the outbox may hold.
@@ -54,7 +62,9 @@ impl Options {
             credentials,
             roots: None,
             transport: Transport::default(),
+            amqps_port: AMQPS_PORT,
             https_port: HTTPS_PORT,
+            trunk: None,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             when_full: WhenFull::default(),
             custody: Custody::default(),
@@ -80,6 +90,49 @@ pub enum Transport {
     MqttWebSocket,
     /// The first, and the second after a dial that failed, in turn.
     MqttEither,
+    /// AMQP over TLS, port 5671.
+    Amqp,
+    /// AMQP over WebSocket over TLS, port 443.
+    AmqpWebSocket,
+    /// The first, and the second after a dial that failed, in turn.
+    AmqpEither,
+}
+
+impl Transport {
+    pub(crate) fn is_amqp(self) -> bool {
+        matches!(self, Self::Amqp | Self::AmqpWebSocket | Self::AmqpEither)
+    }
+
+    /// Whether the first dial goes to the WebSocket.
+    pub(crate) fn is_websocket(self) -> bool {
+        matches!(self, Self::MqttWebSocket | Self::AmqpWebSocket)
+    }
+
+    /// Whether the other way is tried after one that failed.
+    pub(crate) fn is_either(self) -> bool {
+        matches!(self, Self::MqttEither | Self::AmqpEither)
+    }
+}
+
+impl FromStr for Transport {
+    type Err = String;
+
+    /// As IoT Edge names them.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names = [
+            ("Mqtt_Tcp_Only", Self::Mqtt),
+            ("Mqtt_WebSocket_Only", Self::MqttWebSocket),
+            ("Mqtt", Self::MqttEither),
+            ("Amqp_Tcp_Only", Self::Amqp),
+            ("Amqp_WebSocket_Only", Self::AmqpWebSocket),
+            ("Amqp", Self::AmqpEither),
+        ];
+        let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        found.map(|(_, transport)| *transport).ok_or_else(|| {
+            let right: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+            format!("{text:?} is not known; right are {}", right.join(", "))
+        })
+    }
 }
 
 /// What happens when the outbox is at its limit.
@@ -110,6 +163,13 @@ pub enum Custody {
 pub enum Credentials {
     /// A shared access key, with which tokens are signed.
     Key(Key),
+    /// A shared access policy's key, which signs for everybody that the policy is good for.
+    Policy {
+        /// The policy's name.
+        name: String,
+        /// Its key.
+        key: Key,
+    },
     /// A token that somebody else made. It cannot be renewed.
     Token(String),
     /// A client certificate and its key.
@@ -123,6 +183,7 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Key(_) => "Key",
+            Self::Policy { .. } => "Policy",
             Self::Token(_) => "Token",
             Self::Certificate(_) => "Certificate",
             Self::Workload(_) => "Workload",

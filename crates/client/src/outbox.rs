@@ -25,6 +25,9 @@ const READ_BYTES: usize = 64 << 10;
 /// Synced messages that stay in memory: enough that a connection that keeps up never asks the disk.
 const TAIL_BYTES: usize = 64 << 10;
 
+/// Size of a segment in memory: what was delivered is let go of by whole segments.
+const MEMORY_SEGMENT_BYTES: u64 = 256 << 10;
+
 /// One identity's outbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox {
@@ -56,7 +59,10 @@ impl Outbox {
             Custody::HandToHand => Arc::new(MemoryDisk::new()),
         };
         let limit_bytes = options.outbox_bytes_max;
-        let settings = Settings { limit_bytes, tail_bytes: TAIL_BYTES, ..Settings::default() };
+        let mut settings = Settings { limit_bytes, tail_bytes: TAIL_BYTES, ..Settings::default() };
+        if options.custody == Custody::HandToHand {
+            settings.segment_bytes = MEMORY_SEGMENT_BYTES;
+        }
         let durable = disk.is_durable();
         let (journal, found) = Journal::open(disk, &options.state_dir.join("outbox"), settings)?;
         if found.corrupt_records > 0 {
@@ -124,6 +130,11 @@ impl Outbox {
 
     pub(crate) fn next(&self) -> Offset {
         self.journal.next()
+    }
+
+    /// All below is delivered, or was let go of.
+    pub(crate) fn first(&self) -> Offset {
+        self.journal.first()
     }
 
     pub(crate) fn held(&self) -> u64 {

@@ -76,8 +76,8 @@ pub(crate) struct State {
     /// Something has changed that the connection should look at.
     pub(crate) poke: bool,
     pub(crate) responses: VecDeque<Response>,
-    /// Packets to be acknowledged to the hub now.
-    pub(crate) acknowledge: VecDeque<u16>,
+    /// Deliveries to be acknowledged to the hub now, by their numbers.
+    pub(crate) acknowledge: VecDeque<u32>,
     events: VecDeque<Event>,
     /// What was accepted, with how far the outbox has to be kept before the hub may know.
     accepted: VecDeque<(Offset, Delivery)>,
@@ -124,6 +124,11 @@ impl State {
         self.events.len() >= EVENTS_MAX && !self.stopping
     }
 
+    /// Whether the hub is to be told that something was accepted.
+    pub(crate) fn has_accepted(&self) -> bool {
+        !self.acknowledge.is_empty()
+    }
+
     /// Whether the hub has been told all it is to be told, the outbox aside.
     pub(crate) fn is_quiet(&self) -> bool {
         self.accepted.is_empty() && self.acknowledge.is_empty() && self.responses.is_empty()
@@ -138,7 +143,7 @@ impl State {
 
     /// Accepted, but told to the hub only once all of the outbox below `next` is kept.
     pub(crate) fn accept(&mut self, delivery: Delivery, next: Offset, kept: Offset) {
-        if delivery.epoch != self.epoch || delivery.packet_id == 0 {
+        if delivery.epoch != self.epoch || delivery.id == 0 {
             return; // the hub delivers it again, or wants no answer
         }
         self.accepted.push_back((next, delivery));
@@ -156,7 +161,7 @@ impl State {
 
     fn settle(&mut self, kept: Offset) {
         while let Some((_, delivery)) = self.accepted.pop_front_if(|(needed, _)| *needed <= kept) {
-            self.acknowledge.push_back(delivery.packet_id);
+            self.acknowledge.push_back(delivery.id);
         }
     }
 
@@ -185,7 +190,7 @@ impl State {
         self.acknowledge.clear();
         self.accepted.clear();
         self.events.retain(|event| match event {
-            Event::Input { delivery, .. } | Event::CloudToDevice { delivery, .. } => delivery.packet_id == 0,
+            Event::Input { delivery, .. } | Event::CloudToDevice { delivery, .. } => delivery.id == 0,
             _ => true,
         });
         self.responses.iter_mut().for_each(|response| response.sent = false);

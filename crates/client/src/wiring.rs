@@ -2,7 +2,7 @@
 //!
 //! The first of these that is there counts: `BROKER_URL`, `EdgeHubConnectionString`, `IOTEDGE_WORKLOADURI`.
 
-mod broker;
+pub(crate) mod broker;
 
 use std::path::Path;
 
@@ -41,7 +41,8 @@ impl Wiring {
             }
         };
         options.state_dir = host.state_folder().join(folder_of(options.identity.as_str()));
-        options.transport = env.get("TransportType").map_or(Ok(Transport::default()), transport)?;
+        options.transport = transport(env)?;
+        options.amqps_port = env.parse("EdgeHubAmqpsPort")?.unwrap_or(options.amqps_port);
         options.https_port = env.parse("EdgeHubHttpsPort")?.unwrap_or(options.https_port);
         outbox(env, &mut options)?;
         Ok(Self::Hub(Box::new(options)))
@@ -92,20 +93,9 @@ fn from_edge(env: &Env) -> Result<Options, WiringError> {
     Ok(options)
 }
 
-fn transport(text: &str) -> Result<Transport, WiringError> {
-    match text.to_ascii_lowercase().as_str() {
-        "mqtt_tcp_only" => Ok(Transport::Mqtt),
-        "mqtt_websocket_only" => Ok(Transport::MqttWebSocket),
-        "mqtt" => Ok(Transport::MqttEither),
-        "amqp" | "amqp_tcp_only" | "amqp_websocket_only" => Err(WiringError::new(
-            "TransportType",
-            format!("{text} is not spoken yet; Mqtt_Tcp_Only, Mqtt_WebSocket_Only and Mqtt are"),
-        )),
-        _ => Err(WiringError::new(
-            "TransportType",
-            format!("{text:?} is not known; right are Mqtt_Tcp_Only, Mqtt_WebSocket_Only and Mqtt"),
-        )),
-    }
+fn transport(env: &Env) -> Result<Transport, WiringError> {
+    let Some(text) = env.get("TransportType") else { return Ok(Transport::default()) };
+    text.parse().map_err(|why: String| WiringError::new("TransportType", why))
 }
 
 /// What the environment says about the outbox, with a hub or with a broker.

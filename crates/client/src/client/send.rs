@@ -9,7 +9,7 @@ use isotherm_iothub::{Message, SystemProperty, telemetry_topic};
 use tracing::warn;
 
 use super::Client;
-use crate::SendError;
+use crate::{SendError, dialect::Dialect};
 
 /// The longest topic that MQTT can say, in bytes.
 const TOPIC_BYTES_MAX: usize = 65_535;
@@ -103,9 +103,9 @@ impl Client {
         }
         let properties = message.size().saturating_sub(message.body.len());
         if properties > PROPERTIES_BYTES_SAFE
-            && let Some(login) = &self.target.login
+            && let Dialect::Hub(hub) = &self.target.dialect
         {
-            let bytes = telemetry_topic(&login.identity, message).len();
+            let bytes = telemetry_topic(&hub.identity, message).len();
             if bytes > TOPIC_BYTES_MAX {
                 return Err(SendError::TooManyProperties { bytes });
             }

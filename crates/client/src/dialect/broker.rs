@@ -1,5 +1,6 @@
 //! A plain broker's words: one topic in, one out, and bodies only. There are no properties, twins and methods.
 
+use isotherm_iothub::{Message, SystemProperty};
 use isotherm_protocol::mqtt::{ConnectOptions, Qos};
 
 use super::mqtt;
@@ -12,6 +13,7 @@ pub(crate) struct Broker {
     pub(crate) user: String,
     pub(crate) key: Option<String>,
     pub(crate) input: Option<String>,
+    /// Empty: each message says its own, as its output.
     pub(crate) output: Option<String>,
 }
 
@@ -32,7 +34,13 @@ impl Broker {
         self.input.iter().map(|topic| (topic.clone(), Qos::AtLeastOnce)).collect()
     }
 
-    pub(crate) fn topic(&self) -> String {
-        self.output.clone().expect("checked when the message was sent")
+    pub(crate) fn topic(&self, message: &Message) -> String {
+        let own = || self.output.clone().unwrap_or_default();
+        match &self.output {
+            Some(topic) if topic.is_empty() => {
+                message.system.get(SystemProperty::OutputName).map_or_else(own, str::to_owned)
+            }
+            _ => own(),
+        }
     }
 }

@@ -2,15 +2,15 @@
 
 use isotherm_host::{Env, Host, WiringError};
 use isotherm_iothub::Identity;
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::{file, outbox, split_port};
+use super::{file, outbox};
 use crate::{
     ConnectError, Credentials, Options, Transport,
     connection::Target,
-    dialect::{Broker, Dialect},
+    dialect::{Broker, Dialect, amqp::Trunk},
     options::folder_of,
+    url::{self, Scheme, Url},
 };
 
 /// A broker, what is wanted of it, and what is kept meanwhile.
@@ -25,8 +25,8 @@ pub(crate) struct BrokerOptions {
 impl BrokerOptions {
     pub(crate) fn from_env(host: &Host, url: &str) -> Result<Self, ConnectError> {
         let env = &host.env;
-        let Url { tls, user, key, peer, port } =
-            parse(url).map_err(|why| WiringError::new("BROKER_URL", why))?;
+        let Url { tls, user, key, peer, port, .. } =
+            url::parse(url, Scheme::Mqtt).map_err(|why| WiringError::new("BROKER_URL", why))?;
         let input = topic(env, "INPUT_TOPIC", true)?;
         let output = topic(env, "OUTPUT_TOPIC", false)?;
         if input.is_none() && output.is_none() {
@@ -48,10 +48,12 @@ impl BrokerOptions {
             dialect: Dialect::Broker(broker),
             peer,
             port,
+            amqps_port: port,
             https_port: port,
             tls,
             roots: file(host, "BROKER_CA_FILE")?,
             transport: Transport::Mqtt,
+            trunk: Trunk::private(),
             login: None,
         };
         Ok(Self { target, kept, desired })
@@ -93,38 +95,4 @@ fn settings(text: &str) -> Result<Value, WiringError> {
         )),
         Err(error) => Err(WiringError::new("MODULE_SETTINGS", format!("is not JSON: {error}"))),
     }
-}
-
-#[derive(Debug, PartialEq)]
-pub(super) struct Url {
-    pub(super) tls: bool,
-    pub(super) user: String,
-    pub(super) key: Option<String>,
-    pub(super) peer: String,
-    pub(super) port: u16,
-}
-
-/// Reads `mqtt://host`, `mqtts://user:key@host:port`; user and key may be percent-encoded.
-pub(super) fn parse(url: &str) -> Result<Url, String> {
-    let right = "right is mqtt://host:1883 or mqtts://user:key@host:8883";
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("has no scheme; {right}"))?;
-    let tls = match scheme.to_ascii_lowercase().as_str() {
-        "mqtt" | "tcp" => false,
-        "mqtts" | "ssl" => true,
-        other => return Err(format!("{other}:// is not spoken; {right}")),
-    };
-    let rest = rest.trim_end_matches('/');
-    let (login, address) = rest.rsplit_once('@').unwrap_or(("", rest));
-    let (user, key) = match login.split_once(':') {
-        Some((user, key)) => (user, Some(key)),
-        None => (login, None),
-    };
-    let (peer, port) = split_port(address, if tls { 8883 } else { 1883 });
-    let port_is_odd = peer == address && address.contains(':') && !address.ends_with(']');
-    if peer.is_empty() || peer.contains('/') || port_is_odd {
-        return Err(format!("names no host and port; {right}"));
-    }
-    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let key = key.map(decode);
-    Ok(Url { tls, user: decode(user), key, peer: peer.to_owned(), port })
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use isotherm_host::{Disk as _, MemoryDisk};
 
 use super::*;
+use crate::url::{self, Scheme};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -70,7 +71,7 @@ fn what_makes_no_sense_is_refused_by_its_variable_s_name() {
     let text = connection_string();
     let hub = ("EdgeHubConnectionString", text.as_str());
     for (variable, value, words) in [
-        ("TransportType", "Amqp_Tcp_Only", "Mqtt_WebSocket_Only"),
+        ("EdgeHubAmqpsPort", "-1", "-1"),
         ("TransportType", "carrier pigeon", "Mqtt_Tcp_Only"),
         ("EdgeHubHttpsPort", "70000", "70000"),
         ("OUTBOX_BYTES_MAX", "much", "much"),
@@ -110,14 +111,14 @@ fn certificates_come_from_the_files_that_are_named() {
 
 #[test]
 fn a_broker_is_named_by_its_url() {
-    let url = |text| broker::parse(text).unwrap();
+    let url = |text| url::parse(text, Scheme::Mqtt).unwrap();
     let plain = url("mqtt://broker");
     assert_eq!((plain.tls, plain.peer.as_str(), plain.port), (false, "broker", 1883));
     let full = url("mqtts://us%40er:k%3Aey@[::1]:9/");
     assert_eq!((full.user.as_str(), full.key.as_deref()), ("us@er", Some("k:ey")));
     assert_eq!((full.tls, full.peer.as_str(), full.port), (true, "[::1]", 9));
     for wrong in ["broker", "http://broker", "mqtt://", "mqtt://host:port", "mqtt://host/path"] {
-        assert!(broker::parse(wrong).unwrap_err().contains("mqtt://host:1883"), "{wrong}");
+        assert!(url::parse(wrong, Scheme::Mqtt).unwrap_err().contains("mqtt://host:1883"), "{wrong}");
     }
 }
 

@@ -44,7 +44,7 @@ impl Link<'_> {
         let packet_id = if qos == Qos::AtMostOnce { 0 } else { packet_id };
         let read = self.dialect.read(topic, payload.clone());
         let mut state = self.shared.lock();
-        let delivery = Delivery { epoch: state.epoch, packet_id };
+        let delivery = Delivery { epoch: state.epoch, id: packet_id.into() };
         match read {
             Ok(Incoming::Input { name, message }) => {
                 return state.push_input(Event::Input { name, message, delivery });
@@ -64,7 +64,7 @@ impl Link<'_> {
             Err(reason) => warn!(reason, "the hub publishes what means nothing here"),
         }
         if packet_id != 0 {
-            state.acknowledge.push_back(packet_id);
+            state.acknowledge.push_back(packet_id.into());
         }
         state.wake_user();
         drop(state);

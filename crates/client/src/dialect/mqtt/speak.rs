@@ -42,7 +42,7 @@ impl Link<'_> {
     pub(super) fn speak(&mut self, now: Instant, session: &mut ClientSession) {
         let shared = self.shared;
         let mut state = shared.lock();
-        for packet_id in state.acknowledge.drain(..) {
+        for packet_id in state.acknowledge.drain(..).filter_map(|id| u16::try_from(id).ok()) {
             session.handle_command(now, ClientCommand::Acknowledge { packet_id });
         }
         state.told();
