@@ -1,6 +1,6 @@
 //! `isotherm hub`: the hub alone.
 
-use isotherm_hub::{Hub, Options, Quotas, Ready, SyncWhen, WhenFull};
+use isotherm_hub::{Hub, Options, Quotas, Ready, SyncWhen, Upstream, WhenFull};
 use serde_json::{Value, json};
 
 use crate::args::{HubArgs, Sync};
@@ -12,7 +12,8 @@ pub(crate) async fn hub(context: &Context, args: HubArgs) -> Result<(), Failure>
     context.log("info")?;
     context.stop_on_signals(&context.host.stop)?;
     isotherm_host::metrics::serve(&context.host).await?;
-    let options = Options { state: context.state.clone(), ..options(args) };
+    let upstream = Upstream::from_env(&context.host.env)?;
+    let options = Options { state: context.state.clone(), upstream, ..options(args) };
     let hub = Hub::start(context.host.clone(), options).await?;
     context.output.say(&ready_event(hub.ready()), plain(hub.ready()))?;
     Ok(hub.closed().await?)

@@ -180,17 +180,14 @@ impl Run<'_> {
 
     /// What went upstream while the modules ended.
     async fn read_rest(&mut self, accounts: &Accounts) -> Result<(), Failure> {
-        let patience = time::sleep(site::PATIENCE);
-        tokio::pin!(patience);
         while self.picture.delivered.total < accounts.forwarded {
-            let line = tokio::select! {
-                biased;
-                line = self.lines.next() => line?,
-                () = &mut patience => break,
-            };
-            match line {
-                Some(line) => self.show(&line)?,
-                None => break,
+            // For as long as they come: on a busy machine the last of them may take a while.
+            match time::timeout(site::PATIENCE, self.lines.next()).await {
+                Ok(line) => match line? {
+                    Some(line) => self.show(&line)?,
+                    None => break,
+                },
+                Err(_) => break,
             }
         }
         Ok(())

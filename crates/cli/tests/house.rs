@@ -148,7 +148,7 @@ fn variables_in_the_code() -> BTreeSet<String> {
         word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit())
     };
     found.retain(|word| {
-        let named = ["EdgeHub", "EdgeModule", "EdgeDevice", "TransportType"]
+        let named = ["EdgeHub", "EdgeModule", "EdgeDevice", "TransportType", "Upstream"]
             .iter()
             .any(|start| word.starts_with(start));
         (named && word.bytes().all(|byte| byte.is_ascii_alphanumeric()))

@@ -13,7 +13,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// `isotherm up` over the whole file; its upstream events and its summary.
-fn replay(folder: &Folder, file: &Path, speed: &str) -> Process {
+fn replay(folder: &Folder, file: &Path, speed: &str, transport: &str) -> Process {
     let (state, template) = (folder.join("state"), template(folder, 20.0));
     Process::start(
         &[
@@ -31,16 +31,35 @@ fn replay(folder: &Folder, file: &Path, speed: &str) -> Process {
             speed,
             "--until-end",
         ],
-        &[],
+        &[("TransportType", transport)],
     )
 }
 
 #[test]
 fn exactly_the_readings_above_the_threshold_arrive_in_order_and_once() {
-    let folder = Folder::new("exact");
+    exactly_above_the_threshold("Mqtt_Tcp_Only");
+}
+
+#[test]
+fn over_amqp_too() {
+    exactly_above_the_threshold("Amqp_Tcp_Only");
+}
+
+#[test]
+fn over_amqp_and_websocket_too() {
+    exactly_above_the_threshold("Amqp_WebSocket_Only");
+}
+
+#[test]
+fn over_mqtt_and_websocket_too() {
+    exactly_above_the_threshold("Mqtt_WebSocket_Only");
+}
+
+fn exactly_above_the_threshold(transport: &str) {
+    let folder = Folder::new(&format!("exact-{transport}"));
     let file = input(&folder);
     let rows = rows(&file);
-    let mut up = replay(&folder, &file, "max");
+    let mut up = replay(&folder, &file, "max", transport);
     let mut upstream = Vec::new();
     let summary = loop {
         let line = up.next().expect("a summary comes last");
@@ -86,10 +105,19 @@ fn summer(folder: &Folder, file: &Path) -> PathBuf {
 
 #[test]
 fn a_threshold_patched_midway_rules_from_one_message_on() {
-    let folder = Folder::new("patched");
+    patched_midway("Mqtt_Tcp_Only");
+}
+
+#[test]
+fn a_threshold_patched_midway_rules_over_amqp_too() {
+    patched_midway("Amqp_Tcp_Only");
+}
+
+fn patched_midway(transport: &str) {
+    let folder = Folder::new(&format!("patched-{transport}"));
     let file = summer(&folder, &input(&folder));
     let rows = rows(&file);
-    let mut up = replay(&folder, &file, "400"); // slow, so that the patch comes long before the end
+    let mut up = replay(&folder, &file, "400", transport); // slow, so that the patch comes long before the end
     let mut upstream: Vec<Row> = Vec::new();
     let state = folder.join("state");
     loop {
@@ -127,13 +155,14 @@ struct Device<'a> {
     folder: &'a Folder,
     file: &'a Path,
     ready: Value,
+    transport: &'static str,
 }
 
 impl Device<'_> {
     fn hub(folder: &Folder, ports: Option<&Value>) -> (Process, Value) {
         let port = |name: &str| ports.map_or("0".to_owned(), |ports| ports[name].to_string());
-        let (state, template, mqtts, https) =
-            (folder.join("hub"), template(folder, 20.0), port("mqtts"), port("https"));
+        let (state, template) = (folder.join("hub"), template(folder, 20.0));
+        let (mqtts, amqps, https) = (port("mqtts"), port("amqps"), port("https"));
         let mut hub = Process::start(
             &[
                 "hub",
@@ -147,7 +176,7 @@ impl Device<'_> {
                 "--https",
                 &https,
                 "--amqps",
-                "0",
+                &amqps,
             ],
             &[],
         );
@@ -163,6 +192,9 @@ impl Device<'_> {
             &[
                 ("EdgeHubConnectionString", module),
                 ("EdgeModuleCACertificateFile", self.ready["ca"].as_str().expect("a path")),
+                ("TransportType", self.transport),
+                ("EdgeHubAmqpsPort", &self.ready["ports"]["amqps"].to_string()),
+                ("EdgeHubHttpsPort", &self.ready["ports"]["https"].to_string()),
                 ("SENSOR_CHIP", "replay"),
                 ("SENSOR_ID", "seattle"),
                 ("SENSOR_REPLAY", text(self.file)),
@@ -216,11 +248,20 @@ impl Ledger {
 
 #[test]
 fn nothing_is_lost_when_the_filter_is_killed_and_started_again() {
-    let folder = Folder::new("filter");
+    filter_killed("Mqtt_Tcp_Only");
+}
+
+#[test]
+fn nothing_is_lost_when_the_filter_is_killed_and_started_again_over_amqp() {
+    filter_killed("Amqp_Tcp_Only");
+}
+
+fn filter_killed(transport: &'static str) {
+    let folder = Folder::new(&format!("filter-{transport}"));
     let file = input(&folder);
     let wanted = above(&rows(&file), 20.0);
     let (_hub, ready) = Device::hub(&folder, None);
-    let device = Device { folder: &folder, file: &file, ready };
+    let device = Device { folder: &folder, file: &file, ready, transport };
     let mut watch = device.watch();
     let filter = device.module("filter");
     let _sensor = device.module("sensor");
@@ -234,12 +275,21 @@ fn nothing_is_lost_when_the_filter_is_killed_and_started_again() {
 
 #[test]
 fn nothing_is_lost_when_the_hub_is_killed_and_started_again() {
-    let folder = Folder::new("hub");
+    hub_killed("Mqtt_Tcp_Only");
+}
+
+#[test]
+fn nothing_is_lost_when_the_hub_is_killed_and_started_again_over_amqp() {
+    hub_killed("Amqp_Tcp_Only");
+}
+
+fn hub_killed(transport: &'static str) {
+    let folder = Folder::new(&format!("hub-{transport}"));
     let file = input(&folder);
     let wanted = above(&rows(&file), 20.0);
     let (hub, ready) = Device::hub(&folder, None);
     let ports = ready["ports"].clone();
-    let device = Device { folder: &folder, file: &file, ready };
+    let device = Device { folder: &folder, file: &file, ready, transport };
     let mut watch = device.watch();
     let _filter = device.module("filter");
     let _sensor = device.module("sensor");
@@ -254,11 +304,20 @@ fn nothing_is_lost_when_the_hub_is_killed_and_started_again() {
 
 #[test]
 fn the_sensor_goes_on_after_the_last_row_it_sent_when_it_is_killed() {
-    let folder = Folder::new("sensor");
+    sensor_killed("Mqtt_Tcp_Only");
+}
+
+#[test]
+fn the_sensor_goes_on_after_the_last_row_it_sent_when_it_is_killed_over_amqp() {
+    sensor_killed("Amqp_Tcp_Only");
+}
+
+fn sensor_killed(transport: &'static str) {
+    let folder = Folder::new(&format!("sensor-{transport}"));
     let file = input(&folder);
     let wanted = above(&rows(&file), 20.0);
     let (_hub, ready) = Device::hub(&folder, None);
-    let device = Device { folder: &folder, file: &file, ready };
+    let device = Device { folder: &folder, file: &file, ready, transport };
     let mut watch = device.watch();
     let _filter = device.module("filter");
     let sensor = device.module("sensor");

@@ -30,6 +30,7 @@ mod workload;
 
 pub use options::{Options, Quotas, SyncWhen, WhenFull};
 pub use ready::{Ports, READY_FILE, Ready};
+pub use upstream::{Upstream, UpstreamProtocol};
 pub use wiring::VARIABLES;
 
 use anyhow::Context as _;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::store::WhenFull;
+use crate::upstream::Upstream;
 
 /// The flags of `isotherm hub`. `Options::default()` is the hub that `isotherm hub` starts without any.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub struct Options {
     /// The generation id that modules of the edge device get when they are made, so that it is known before the hub
     /// has started; none: drawn from the time, and another one each time.
     pub module_generation: Option<u64>,
+    /// Where what reaches `$upstream` goes on to; nowhere: it stays in the hub's own log.
+    pub upstream: Option<Upstream>,
 }
 
 /// Which of the cloud's daily and per-second quotas are enforced.
@@ -93,6 +96,7 @@ impl Default for Options {
             fresh_first: Vec::new(),
             workload_dir: None,
             module_generation: None,
+            upstream: None,
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::quotas::Throttles;
 use crate::ready::{self, Ports, READY_FILE, Ready};
 use crate::shared::Shared;
 use crate::store::{Settings, Store, SyncMode};
+use crate::upstream;
 use crate::workload::{self, Sockets, Workload};
 
 /// Where the store is, under the state folder.
@@ -81,6 +82,9 @@ pub(crate) async fn start(host: Host, options: &Options) -> anyhow::Result<(Runn
     tasks.spawn(listen::listen(Arc::clone(&shared), amqps, Door::Amqps));
     tasks.spawn(listen::listen(Arc::clone(&shared), https, Door::Https));
     jobs::resume(&shared);
+    if let Some(upstream) = &options.upstream {
+        upstream::start(&mut tasks, &shared, upstream, &place).await?;
+    }
     tasks.spawn(keep_time(Arc::clone(&shared)));
     if !shared.host.clock.is_virtual() {
         tasks.spawn(listen::tidy(Arc::clone(&shared)));

@@ -154,6 +154,11 @@ struct Shared {
     queues_bytes_max: AtomicU64,
     /// Upstream events given up for the limit's sake.
     given_up: AtomicU64,
+    /// For each partition of the upstream log, from where on it still has to go upstream; the largest number if
+    /// nothing has to.
+    held_from: [AtomicU64; journals::PARTITIONS],
+    /// A partition is at its limit with such events.
+    upstream_full: AtomicBool,
 }
 
 #[derive(Default)]
@@ -225,6 +230,8 @@ impl Store {
             held: AtomicU64::new(held),
             queues_bytes_max,
             given_up: AtomicU64::new(0),
+            held_from: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
+            upstream_full: AtomicBool::new(false),
         };
         Ok((Self { shared: Arc::new(shared) }, recovered))
     }

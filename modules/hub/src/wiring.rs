@@ -7,6 +7,7 @@ use std::time::Duration;
 use isotherm_host::{Env, WiringError};
 
 use crate::options::{Options, Quotas, SyncWhen, WhenFull};
+use crate::upstream::Upstream;
 
 /// The variables that the hub reads, for `.env.example`.
 pub const VARIABLES: &[&str] = &[
@@ -23,6 +24,12 @@ pub const VARIABLES: &[&str] = &[
     "HUB_SYNC",
     "HUB_WORKLOAD_DIR",
     "HUB_MODULE_GENERATION_ID",
+    "UpstreamConnectionString",
+    "UpstreamProtocol",
+    "UpstreamCACertificateFile",
+    "UpstreamTopic",
+    "UpstreamBody",
+    "UpstreamBatch",
     "ISOTHERM_STATE",
 ];
 
@@ -69,6 +76,7 @@ pub(crate) fn options(env: &Env) -> Result<Options, WiringError> {
     options.workload_dir = text("HUB_WORKLOAD_DIR").map(PathBuf::from);
     options.module_generation = env.parse("HUB_MODULE_GENERATION_ID")?;
     options.state = text("ISOTHERM_STATE").map_or(options.state, PathBuf::from);
+    options.upstream = Upstream::from_env(env)?;
     Ok(options)
 }
 

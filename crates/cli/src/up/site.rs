@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use isotherm_host::log::Dial;
 use isotherm_host::{Env, Host, Stop, metrics};
-use isotherm_hub::{Hub, Options, Ready};
+use isotherm_hub::{Hub, Options, Ready, Upstream};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time;
@@ -73,6 +73,7 @@ impl Site {
             mqtts: args.mqtts,
             https: args.https,
             amqps: 0,
+            upstream: Upstream::from_env(&hub_host.env)?,
             ..Options::default()
         };
         let hub = Hub::start(hub_host, options).await?;
@@ -245,6 +246,10 @@ fn module_env(env: &Env, context: &Context, ready: &Ready, name: &str) -> Result
     let mut env = env.clone();
     env.set("EdgeHubConnectionString", string);
     env.set("EdgeModuleCACertificateFile", &ready.ca);
+    if let Some(amqps) = ready.ports.amqps {
+        env.set("EdgeHubAmqpsPort", amqps.to_string());
+    }
+    env.set("EdgeHubHttpsPort", ready.ports.https.to_string());
     env.set("ISOTHERM_STATE", context.state.display().to_string());
     Ok(env)
 }

@@ -131,9 +131,10 @@ impl Store {
     /// Keeps each partition of the upstream log within its share.
     fn give_up_old_events(&self, work: &Work) {
         let share = self.shared.settings.events_bytes_max / PARTITIONS as u64;
-        for (_, journal) in work.journals.iter().filter(|(index, _)| *index < PARTITIONS) {
+        for (index, journal) in work.journals.iter().filter(|(index, _)| *index < PARTITIONS) {
             let bytes = journal.bytes();
-            if bytes > share {
+            // What still has to go upstream stays; the senders are held back instead.
+            if bytes > share && self.may_give_up(*index, journal.first()) {
                 let dropped = journal.drop_oldest(bytes - share);
                 self.shared.given_up.fetch_add(dropped, Ordering::Relaxed);
             }
@@ -154,7 +155,9 @@ impl Store {
         let unsynced = shared.unsynced.fetch_sub(work.bytes, Ordering::Relaxed) - work.bytes;
         shared.durable.store(work.ticket.0, Ordering::Release);
         let settings = &shared.settings;
-        let refusing = held > self.queues_bytes_max() || unsynced > settings.slack_bytes / 2;
+        let refusing = held > self.queues_bytes_max()
+            || unsynced > settings.slack_bytes / 2
+            || self.upstream_is_full(&state.journals);
         shared.refusing.store(refusing, Ordering::Relaxed);
         state.waiting.take_durable(work.ticket, &mut wakes);
         if !refusing {

@@ -33,6 +33,8 @@ pub(crate) enum Table {
     Configurations,
     /// Id: scheduled job.
     Jobs,
+    /// How far the way upstream has come, and what it last heard from there.
+    Upstream,
     /// What else there is one of.
     Meta,
 }
@@ -48,6 +50,7 @@ impl Table {
             Table::Feedback => "feedback",
             Table::Configurations => "configurations",
             Table::Jobs => "jobs",
+            Table::Upstream => "upstream",
             Table::Meta => "meta",
         })
     }

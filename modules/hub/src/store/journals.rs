@@ -212,6 +212,35 @@ fn open(
 }
 
 impl Store {
+    /// From here on a partition's events still have to go upstream, and are not given up before.
+    pub(crate) fn hold_events(&self, partition: usize, from: u64) {
+        self.shared.held_from[partition].store(from, Ordering::Release);
+        let mut state = self.state();
+        if !self.upstream_is_full(&state.journals) && self.shared.upstream_full.load(Ordering::Relaxed) {
+            state.journals.mark_lazy(partition); // the next round sees that there is room
+            self.due(state, Call::Now);
+        }
+    }
+
+    /// Whether a partition's oldest events need not go upstream any more.
+    pub(super) fn may_give_up(&self, partition: usize, first: u64) -> bool {
+        let held_from = self.shared.held_from[partition].load(Ordering::Acquire);
+        held_from == u64::MAX || first < held_from
+    }
+
+    /// Whether a partition is at its limit with events that still have to go upstream.
+    pub(super) fn upstream_is_full(&self, journals: &Journals) -> bool {
+        let share = self.shared.settings.events_bytes_max / PARTITIONS as u64;
+        let limit = share + self.shared.settings.segment_bytes; // room comes back by whole segments
+        let partitions = journals.slots.iter().take(PARTITIONS).flatten().enumerate();
+        let mut full = false;
+        for (partition, slot) in partitions {
+            full |= slot.journal.bytes() > limit && !self.may_give_up(partition, slot.journal.first());
+        }
+        self.shared.upstream_full.store(full, Ordering::Relaxed);
+        full
+    }
+
     /// The partition of the upstream log.
     pub(crate) fn events(&self, partition: usize) -> QueueHandle {
         assert!(partition < PARTITIONS, "the upstream log has {PARTITIONS} partitions");
@@ -307,6 +336,9 @@ impl Store {
         let held = self.shared.held.load(Ordering::Relaxed) + more;
         if unsynced > slack_bytes / 2 || held > queues_bytes_max {
             self.shared.refusing.store(true, Ordering::Relaxed);
+        }
+        if self.shared.upstream_full.load(Ordering::Relaxed) {
+            return Err(Full);
         }
         if unsynced > slack_bytes || held > queues_bytes_max.saturating_add(slack_bytes) {
             return Err(Full);

@@ -321,15 +321,21 @@ impl Drop for Folder {
 }
 
 impl Site {
-    /// The first `count` lines of a watch.
-    pub async fn watch(&self, query: &str, count: usize) -> Vec<Value> {
+    /// A watch, as it goes on.
+    pub async fn watch_lines(&self, query: &str) -> http::Lines {
         let owner: ConnectionString = self.ready.policies["iothubowner"].parse().unwrap();
         let token = Token::mint(&owner.key.unwrap(), HUB, self.in_an_hour(), Some("iothubowner"));
         let stream = self.tls(self.ready.ports.https).await;
         let path = format!("/isotherm/v1/watch?{query}");
-        let mut lines =
+        let lines =
             http::lines(stream, "GET", &path, &[("authorization", token.as_str())], "").await.unwrap();
         assert_eq!(lines.head.status, 200, "{:?}", lines.head.body);
+        lines
+    }
+
+    /// The first `count` lines of a watch.
+    pub async fn watch(&self, query: &str, count: usize) -> Vec<Value> {
+        let mut lines = self.watch_lines(query).await;
         let mut seen = Vec::new();
         while seen.len() < count {
             let line = timeout(PATIENCE, lines.next()).await.expect("in time").unwrap().expect("more lines");
