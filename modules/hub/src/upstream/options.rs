@@ -43,7 +43,7 @@ pub struct Upstream {
 impl std::fmt::Debug for Upstream {
     /// Without the connection, which holds a key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstream").field("protocol", &self.protocol).finish_non_exhaustive()
+        f.debug_struct("TheWay").field("protocol", &self.protocol).finish_non_exhaustive()
     }
 }
 
