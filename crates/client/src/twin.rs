@@ -49,6 +49,8 @@ pub(crate) struct Mirror {
     unsaved: bool,
     stale: bool,
     get: Option<Asked>,
+    /// The version of the last patch that came since that was asked.
+    heard: Option<u64>,
     /// Not yet reported, oldest first; each can be told in one patch.
     patches: VecDeque<Value>,
     report: Option<(Asked, Value)>,
@@ -132,6 +134,7 @@ impl Mirror {
             self.stale = false;
             let rid = self.next_rid();
             self.get = Some(Asked { rid });
+            self.heard = None;
             return Some(Request::Get { rid });
         }
         if self.report.is_some() {
@@ -191,6 +194,11 @@ impl Mirror {
         }
         self.get = None;
         match serde_json::from_slice::<Value>(body) {
+            // A patch has overtaken the answer, which is from before it: nobody would tell that patch again.
+            Ok(twin) if twin["desired"]["$version"].as_u64() < self.heard => {
+                self.stale = true;
+                Answered::Fine
+            }
             Ok(twin) if twin["desired"].is_object() && twin["reported"].is_object() => {
                 self.news |= self.twin.as_ref().is_none_or(|known| known["desired"] != twin["desired"]);
                 self.unsaved |= self.twin.as_ref() != Some(&twin);
@@ -230,6 +238,9 @@ impl Mirror {
     /// other the whole twin has to be asked for.
     pub(crate) fn desired(&mut self, version: u64, patch: &Value) {
         let known = self.twin.as_ref().and_then(|twin| twin["desired"]["$version"].as_u64());
+        if self.get.is_some() {
+            self.heard = Some(version);
+        }
         match (known, &mut self.twin) {
             (Some(known), Some(twin)) if version == known + 1 && patch.is_object() => {
                 merge(&mut twin["desired"], patch);

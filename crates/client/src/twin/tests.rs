@@ -28,6 +28,23 @@ fn a_gap_in_versions_asks_for_the_whole() {
 }
 
 #[test]
+fn a_patch_that_overtakes_the_answer_from_before_it_is_not_forgotten() {
+    let mut mirror = known(7);
+    mirror.connected();
+    let Some(Request::Get { rid }) = mirror.request() else { panic!("asks again") };
+    mirror.desired(8, &json!({"a": 2, "$version": 8}));
+    let older = json!({"desired": {"a": 1, "$version": 7}, "reported": {}}).to_string();
+    mirror.answered(200, &format!("{rid:x}"), older.as_bytes());
+    assert_eq!(mirror.take_news(), Some(json!({"a": 2, "$version": 8})));
+    let Some(Request::Get { rid }) = mirror.request() else { panic!("asks once more") };
+    // A hub that was set up anew counts from the beginning, and is believed.
+    let anew = json!({"desired": {"a": 3, "$version": 1}, "reported": {}}).to_string();
+    mirror.answered(200, &format!("{rid:x}"), anew.as_bytes());
+    assert_eq!(mirror.take_news(), Some(json!({"a": 3, "$version": 1})));
+    assert!(!mirror.has_request());
+}
+
+#[test]
 fn the_same_twin_again_is_no_news() {
     let mut mirror = known(7);
     mirror.disconnected();
