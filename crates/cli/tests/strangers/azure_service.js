@@ -100,6 +100,7 @@ run(async () => {
 
   // configurations
   await registry.addConfiguration({ id: 'c1', schemaVersion: '1.0', content: { deviceContent: { 'properties.desired.a': 1 } }, targetCondition: '*', priority: 1 });
+  assert.strictEqual((await patches.next('the configuration')).a, 1); // rolled out to everybody
   const { responseBody: configuration } = await registry.getConfiguration('c1');
   configuration.priority = 2;
   assert.strictEqual((await registry.updateConfiguration(configuration)).responseBody.priority, 2);

@@ -54,13 +54,14 @@ pub(super) fn check_content(content: &Value) -> Result<(), Refused> {
 impl Deployment {
     fn kind(&self) -> Option<Kind> {
         let content = self.content()?;
-        if content.get("deviceContent").is_some() {
+        let has = |name| content.get(name).is_some_and(Value::is_object); // some SDKs write null for what is not there
+        if has("deviceContent") {
             return Some(Kind::Device);
         }
-        if content.get("moduleContent").is_some() {
+        if has("moduleContent") {
             return Some(Kind::Module);
         }
-        let agent = content.get("modulesContent")?.get("$edgeAgent").and_then(Value::as_object);
+        let agent = content.get("modulesContent")?.as_object()?.get("$edgeAgent").and_then(Value::as_object);
         let whole = agent.is_some_and(|agent| agent.contains_key(WHOLE));
         Some(if whole { Kind::Edge } else { Kind::Layer })
     }
