@@ -66,8 +66,8 @@ mod tests {
     fn samples_of_one_name_stand_together_under_one_head() {
         let sent = |module: &str, n| Sample::counter("sent", "Messages sent", n).with("module", module);
         let text = text(vec![sent("a", 1), Sample::gauge("warm", "How warm", 21.5), sent("b\"", 2)]);
-        let expected = "# HELP sent Messages sent.\n# TYPE sent counter\nsent_total{module=\"a\"} 1\n\
-                        sent_total{module=\"b\\\"\"} 2\n# HELP warm How warm.\n# TYPE warm gauge\nwarm 21.5\n# EOF\n";
+        let expected = "# HELP sent Messages sent\n# TYPE sent counter\nsent_total{module=\"a\"} 1\n\
+                        sent_total{module=\"b\\\"\"} 2\n# HELP warm How warm\n# TYPE warm gauge\nwarm 21.5\n# EOF\n";
         assert_eq!(text, expected);
     }
 }

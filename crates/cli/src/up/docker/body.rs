@@ -131,6 +131,12 @@ fn extend(body: &mut Value, image: &str, binds: &[String], restart: &str, variab
             body["NetworkingConfig"]["EndpointsConfig"][NETWORK] = json!({});
         }
     }
+    // The engine publishes only what is exposed, and an image of ours exposes no more than its metrics.
+    let published: Vec<String> =
+        body["HostConfig"]["PortBindings"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
+    for port in published {
+        body["ExposedPorts"][port] = json!({});
+    }
     body["Labels"][LABEL] = json!("1");
 }
 
@@ -152,9 +158,11 @@ mod tests {
 
     #[test]
     fn a_module_gets_its_own_options_and_what_edge_agent_adds() {
-        let options =
+        let mut options =
             json!({"HostConfig": {"Binds": ["a:/state"], "Devices": [{"PathOnHost": "/dev/i2c-1"}]}});
+        options["HostConfig"]["PortBindings"] = json!({"9600/tcp": [{"HostPort": "9600"}]});
         let body = module(&spec(&[("SENSOR_ID", "attic")], options), "on-failure").unwrap();
+        assert_eq!(body["ExposedPorts"], json!({"9600/tcp": {}}));
         assert_eq!(
             body["HostConfig"]["Binds"],
             json!(["a:/state", "isotherm-socket-sensor:/run/iotedge:ro"])
