@@ -82,7 +82,7 @@ pub(crate) enum Figures {
 }
 
 impl Figures {
-    pub(crate) const ALL: [Figures; 9] = [
+    pub(crate) const ALL: [Figures; 11] = [
         Figures::Filter,
         Figures::FilterTls,
         Figures::Relay,

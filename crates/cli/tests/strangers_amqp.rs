@@ -49,7 +49,7 @@ fn interpreter(script: &str) -> Result<PathBuf, String> {
     } else {
         let packages = ["azure-iot-device-amqp", "azure-iothub", "rhea", "ws", "@azure/event-hubs"];
         let there = |package: &&str| strangers.join("node/node_modules").join(package).exists();
-        ("node".into(), packages.iter().all(|package| there(&package)))
+        ("node".into(), packages.iter().all(there))
     };
     wanted
         .then_some(program)

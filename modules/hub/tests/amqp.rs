@@ -93,7 +93,7 @@ impl Wire {
             application_properties: Map::new().with_string("operation", "put-token"),
             ..Message::default()
         };
-        request.properties = Box::new(Properties { message_id: Value::string("1"), ..Properties::default() });
+        *request.properties = Properties { message_id: Value::string("1"), ..Properties::default() };
         let mut body = BytesMut::new();
         request.encode(&mut body);
         wire.transfer(100, &body).await;

@@ -158,10 +158,11 @@ impl Amqp {
             Heard::Refused(error.map_or_else(|| "without a reason".to_owned(), |error| format!("{error:?}")))
         };
         match performative {
-            Performative::Flow(flow) if flow.handle == Some(0) && flow.link_credit > Some(0) => {
-                if !std::mem::replace(&mut self.open, true) {
-                    self.heard.push_back(Heard::Open);
-                }
+            Performative::Flow(flow)
+                if !self.open && flow.handle == Some(0) && flow.link_credit > Some(0) =>
+            {
+                self.open = true;
+                self.heard.push_back(Heard::Open);
             }
             Performative::Disposition(disposition) if disposition.role == Role::Receiver => {
                 let last = disposition.last.unwrap_or(disposition.first);
