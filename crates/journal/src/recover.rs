@@ -64,6 +64,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, JournalE
 impl Recovered {
     fn segment(&mut self, file: &dyn File, id: u64, last: bool) -> io::Result<()> {
         let length = file.len()?;
+        let corrupt_before = self.report.corrupt_records;
         // Behind this are nothing but the zeros that a file is filled with ahead of what it holds.
         let written = written(file, length)?;
         let mut end = length;
@@ -125,6 +126,10 @@ impl Recovered {
         }
         if last {
             file.sync()?; // what a killed process had written but not synced is built upon from here
+            if self.report.corrupt_records > corrupt_before {
+                // Nothing is written behind damage: what follows could make its bytes read as something else.
+                self.segments.push_back(Segment { id: id + 1, base: self.next, end: self.next, bytes: 0 });
+            }
         }
         Ok(())
     }
