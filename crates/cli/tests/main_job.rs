@@ -97,7 +97,7 @@ fn exactly_above_the_threshold(transport: &str) {
 fn summer(folder: &Folder, file: &Path) -> PathBuf {
     let text = std::fs::read_to_string(file).expect("the input is readable");
     let mut lines = text.lines();
-    let kept: Vec<&str> = lines.next().into_iter().chain(lines.skip(4000).take(2300)).collect();
+    let kept: Vec<&str> = lines.next().into_iter().chain(lines.skip(4000).take(900)).collect();
     let path = folder.join("summer.csv");
     std::fs::write(&path, kept.join("\n")).expect("the temporary folder can be written");
     path
@@ -117,7 +117,7 @@ fn patched_midway(transport: &str) {
     let folder = Folder::new(&format!("patched-{transport}"));
     let file = summer(&folder, &input(&folder));
     let rows = rows(&file);
-    let mut up = replay(&folder, &file, "400", transport); // slow, so that the patch comes long before the end
+    let mut up = replay(&folder, &file, "100", transport); // slow, so that the patch comes long before the end
     let mut upstream: Vec<Row> = Vec::new();
     let state = folder.join("state");
     loop {

@@ -5,6 +5,7 @@
 //! takes one deployment, that with the highest priority (the newest of equals), with the layered ones above it on top.
 //! What nothing targets any more keeps what it has, as in IoT Hub.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use isotherm_iothub::{Identity, Refused};
@@ -66,6 +67,11 @@ impl Deployment {
         Some(if whole { Kind::Edge } else { Kind::Layer })
     }
 
+    /// Whether it is for an edge device's modules, all of them together.
+    fn is_of_edge(&self) -> bool {
+        matches!(self.kind(), Some(Kind::Edge | Kind::Layer))
+    }
+
     fn sections(&self, name: &str) -> Option<&Map<String, Value>> {
         self.content()?.get(name)?.as_object()
     }
@@ -99,8 +105,7 @@ impl Core {
         let mut meant: Vec<Arc<Deployment>> =
             self.deployments.values().filter(|deployment| deployment.targets(person)).cloned().collect();
         meant.sort_by_cached_key(|deployment| deployment.rank());
-        let of_edge = |it: &Arc<Deployment>| matches!(it.kind(), Some(Kind::Edge | Kind::Layer));
-        let (edge, own): (Vec<_>, Vec<_>) = meant.into_iter().partition(of_edge);
+        let (edge, own): (Vec<_>, Vec<_>) = meant.into_iter().partition(|it| it.is_of_edge());
         let ticket = self.put_into_force(who, &own, now);
         if who.module_id().is_none() && self.people.get(who).is_some_and(|person| person.record.edge) {
             return ticket.max(self.deploy(who, &edge, now));
@@ -125,7 +130,7 @@ impl Core {
             self.counters.count(Counter::ConfigurationsRefused);
         }
         let state = configurations.iter().map(|it| (it.id().to_owned(), all_fit)).collect();
-        self.people[place].configurations = state;
+        self.note_state(place, state, false);
         ticket
     }
 
@@ -156,9 +161,20 @@ impl Core {
         let state = deployments.iter().map(|it| (it.id().to_owned(), in_force(it))).collect();
         let agent = Identity::module(who.device_id(), "$edgeAgent").ok().and_then(|it| self.people.find(&it));
         if let Some(agent) = agent {
-            self.people[agent].configurations = state;
+            self.note_state(agent, state, true);
         }
         done.unwrap_or(Ticket::DURABLE)
+    }
+
+    /// What is in force on somebody. An edge's agent has two lists in one: the edge's deployments, and what is meant
+    /// for the agent as for any module; each is seen to by itself.
+    fn note_state(&mut self, place: usize, mut state: BTreeMap<String, bool>, of_edge: bool) {
+        for (id, in_force) in std::mem::take(&mut self.people[place].configurations) {
+            if self.deployments.get(&id).is_some_and(|it| it.is_of_edge() != of_edge) {
+                state.insert(id, in_force);
+            }
+        }
+        self.people[place].configurations = state;
     }
 
     /// How many a configuration targets, and on how many it is in force.
