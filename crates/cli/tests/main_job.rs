@@ -13,26 +13,18 @@ fn text(path: &Path) -> &str {
 }
 
 /// `isotherm up` over the whole file; its upstream events and its summary.
-fn replay(folder: &Folder, file: &Path, speed: &str, transport: &str) -> Process {
+fn replay(folder: &Folder, file: &Path, speed: Option<&str>, transport: &str) -> Process {
     let (state, template) = (folder.join("state"), template(folder, 20.0));
-    Process::start(
-        &[
-            "up",
-            "--json",
-            "--state",
-            text(&state),
-            "--template",
-            text(&template),
-            "--replay",
-            text(file),
-            "--unit",
-            "f",
-            "--speed",
-            speed,
-            "--until-end",
-        ],
-        &[("TransportType", transport)],
-    )
+    let mut words = vec!["up", "--json", "--state", text(&state), "--template", text(&template)];
+    words.extend(["--replay", text(file), "--unit", "f", "--until-end"]);
+    words.extend(speed.iter().flat_map(|speed| ["--speed", speed]));
+    Process::start(&words, &[("TransportType", transport)])
+}
+
+/// What an operator does.
+fn patch(state: &Path, module: &str, desired: &str) {
+    let words = ["twin", "patch", module, desired, "--json", "--state", text(state)];
+    assert_eq!(Process::start(&words, &[]).next().expect("the twin")["moduleId"], module);
 }
 
 #[test]
@@ -59,7 +51,7 @@ fn exactly_above_the_threshold(transport: &str) {
     let folder = Folder::new(&format!("exact-{transport}"));
     let file = input(&folder);
     let rows = rows(&file);
-    let mut up = replay(&folder, &file, "max", transport);
+    let mut up = replay(&folder, &file, Some("max"), transport);
     let mut upstream = Vec::new();
     let summary = loop {
         let line = up.next().expect("a summary comes last");
@@ -117,27 +109,25 @@ fn patched_midway(transport: &str) {
     let folder = Folder::new(&format!("patched-{transport}"));
     let file = summer(&folder, &input(&folder));
     let rows = rows(&file);
-    let mut up = replay(&folder, &file, "100", transport); // slow, so that the patch comes long before the end
+    let mut up = replay(&folder, &file, None, transport);
     let mut upstream: Vec<Row> = Vec::new();
     let state = folder.join("state");
+    up.event("ready");
+    patch(&state, "sensor", r#"{"SamplingInterval": "50ms"}"#); // so slowly that the patch comes long before the end
     loop {
         let line = up.next().expect("a summary comes last");
         match line["event"].as_str() {
-            Some("upstream") => upstream.push(arrived(&line)),
+            Some("upstream") => {
+                upstream.push(arrived(&line));
+                if upstream.len() == 20 {
+                    patch(&state, "filter", r#"{"TemperatureThreshold": 22.5}"#);
+                }
+            }
             Some("summary") => break,
-            _ => continue,
-        }
-        if upstream.len() == 20 {
-            let patch = [
-                "twin",
-                "patch",
-                "filter",
-                r#"{"TemperatureThreshold": 22.5}"#,
-                "--json",
-                "--state",
-                text(&state),
-            ];
-            assert_eq!(Process::start(&patch, &[]).next().expect("the twin")["moduleId"], "filter");
+            Some("twin") if line["reported"]["TemperatureThreshold"]["value"] == 22.5 => {
+                patch(&state, "sensor", r#"{"SamplingInterval": "1ms"}"#); // the rest need not be waited for
+            }
+            _ => {}
         }
     }
     let (low, high) = (above(&rows, 20.0), above(&rows, 22.5));
