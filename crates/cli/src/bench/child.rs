@@ -185,6 +185,7 @@ pub(super) async fn written<T: serde::de::DeserializeOwned>(
                 child.last_words()
             )));
         }
+        // Another process writes it, and nothing but looking again tells when.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
