@@ -134,6 +134,16 @@ fn a_device_stays_through_cuts_and_renewed_tokens_over_mqtt_in_websockets() {
 }
 
 #[test]
+fn a_device_stays_through_cuts_and_renewed_tokens_over_amqp() {
+    run_at("azure_renewal.js", &["amqp"], 42, true);
+}
+
+#[test]
+fn a_device_stays_through_cuts_and_renewed_tokens_over_amqp_in_websockets() {
+    run_at("azure_renewal.js", &["amqpws"], 43, true);
+}
+
+#[test]
 fn azure_iot_hub_sends_and_qpid_proton_takes_gives_back_and_is_refused() {
     run("amqp_service.py", &[], 35);
 }
