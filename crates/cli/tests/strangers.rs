@@ -79,6 +79,16 @@ fn azure_iot_device_is_content_as_a_device_over_websockets() {
 }
 
 #[test]
+fn azure_iot_device_stays_through_cuts_and_renewed_tokens() {
+    run("azure_renewal.py", &[], 15, false);
+}
+
+#[test]
+fn azure_iot_device_stays_through_cuts_and_renewed_tokens_over_websockets() {
+    run("azure_renewal.py", &["websockets"], 16, false);
+}
+
+#[test]
 fn azure_iot_device_is_content_as_modules_behind_the_gateway() {
     run("azure_module.py", &[], 13, true);
 }

@@ -45,13 +45,12 @@ fn interpreter(script: &str) -> Result<PathBuf, String> {
 /// A hub on the ports that the SDKs expect, under its address as its name; or why there can be none.
 fn hub(folder: &Folder, test: u8, flags: &[String]) -> Result<(Process, Value), String> {
     let address = address(test);
-    for port in [8883, 443] {
+    for port in [8883, 5671, 443] {
         std::net::TcpListener::bind((address.as_str(), port))
             .map_err(|error| format!("port {port} on {address} is not to be had: {error}"))?;
     }
     let state = folder.join("state").display().to_string();
-    let words =
-        ["hub", "--json", "--amqps", "0", "--host-name", &address, "--listen", &address, "--state", &state];
+    let words = ["hub", "--json", "--host-name", &address, "--listen", &address, "--state", &state];
     let mut hub = Process::start(&[&words.map(str::to_owned)[..], flags].concat(), &[("LOG_LEVEL", "error")]);
     let ready = hub.event("ready");
     Ok((hub, ready))
@@ -162,7 +161,12 @@ fn azure_iot_device_for_python_finds_the_hub_as_a_module_does() {
 
 #[test]
 fn azure_iot_device_for_node_finds_the_hub_as_a_module_does() {
-    run("azure_edge.js", &[], 27, with_modules);
+    run("azure_edge.js", &["mqtt"], 27, with_modules);
+}
+
+#[test]
+fn azure_iot_device_for_node_finds_the_hub_as_a_module_does_over_amqp() {
+    run("azure_edge.js", &["amqp"], 44, with_modules);
 }
 
 #[test]

@@ -1,13 +1,18 @@
-// npm azure-iot-device as modules: by the runtime's environment, with its workload API, and by a connection string.
+// npm azure-iot-device as modules: by the runtime's environment, with its workload API, and by a connection string. The
+// transport stands on the command line: mqtt or amqp, the one module in a WebSocket.
 'use strict';
 
 const assert = require('assert');
 const { ModuleClient, Message } = require('azure-iot-device');
 const { Client: Service } = require('azure-iothub');
-const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 const { ready, hostName, owner, Inbox, run, soon } = require('./hub.js');
 
 const device = ready.deviceId;
+const transports = {
+  mqtt: () => { const { Mqtt, MqttWs } = require('azure-iot-device-mqtt'); return [Mqtt, MqttWs]; },
+  amqp: () => { const { Amqp, AmqpWs } = require('azure-iot-device-amqp'); return [Amqp, AmqpWs]; },
+};
+const [Plain, InWebSocket] = transports[process.argv[2]]();
 
 /** As edgeAgent starts a module. */
 async function fromRuntime(name) {
@@ -21,7 +26,7 @@ async function fromRuntime(name) {
     IOTEDGE_MODULEID: name,
     IOTEDGE_APIVERSION: '2022-08-03',
   });
-  const client = await ModuleClient.fromEnvironment(Mqtt);
+  const client = await ModuleClient.fromEnvironment(Plain);
   await client.open();
   return client;
 }
@@ -30,7 +35,7 @@ async function fromRuntime(name) {
 async function fromConnectionString(name) {
   process.env.EdgeHubConnectionString = ready.modules[name];
   process.env.EdgeModuleCACertificateFile = ready.ca;
-  const client = await ModuleClient.fromEnvironment(MqttWs);
+  const client = await ModuleClient.fromEnvironment(InWebSocket);
   delete process.env.EdgeHubConnectionString;
   await client.open();
   return client;

@@ -1,9 +1,10 @@
 // npm azure-iot-device through what happens to a device that stays: tokens renewed on a live connection, connections cut,
-// a door that is shut for a while, acknowledgements that never come. The transport stands on the command line.
+// a door that is shut for a while, acknowledgements and answers that never come. The transport stands on the command line.
 'use strict';
 
 const assert = require('assert');
-const { execFileSync } = require('child_process');
+const { execFileSync, spawn } = require('child_process');
+const readline = require('readline');
 const { Registry, Client: Service } = require('azure-iothub');
 const { Message: Note } = require('azure-iot-common');
 const { Client, Message, SharedAccessKeyAuthenticationProvider } = require('azure-iot-device');
@@ -17,9 +18,17 @@ const transports = {
 };
 const transport = process.argv[2];
 const isotherm = (...words) => execFileSync(process.env.ISOTHERM, words, { encoding: 'utf8', timeout: 30000 });
-const upstream = (count) =>
-  isotherm('watch', 'upstream', '--from', 'earliest', '--count', `${count}`, '--timeout', '10s', '--json')
-    .trim().split('\n').map((line) => JSON.parse(line).body);
+/** What reached upstream from the beginning on, up to this body. */
+async function bodiesUntil(last) {
+  const watch = spawn(process.env.ISOTHERM, ['watch', 'upstream', '--from', 'earliest', '--timeout', '20s', '--json']);
+  const bodies = new Set();
+  for await (const line of readline.createInterface({ input: watch.stdout })) {
+    bodies.add(JSON.parse(line).body);
+    if (bodies.has(last)) break;
+  }
+  watch.kill();
+  return bodies;
+}
 
 run(async () => {
   const registry = Registry.fromConnectionString(owner);
@@ -38,6 +47,7 @@ run(async () => {
   const service = Service.fromConnectionString(owner);
   await service.open();
   const call = (payload) => service.invokeDeviceMethod('stays', { methodName: 'echo', payload, connectTimeoutInSeconds: 20, responseTimeoutInSeconds: 20 });
+  const outcome = (words) => service.invokeDeviceMethod('stays', words).then(() => 200, (error) => error.response?.statusCode);
 
   // Nothing stops while tokens are renewed.
   const brief = SharedAccessKeyAuthenticationProvider.fromConnectionString(address, 5, 3); // good for 5 s, renewed after 2
@@ -64,6 +74,11 @@ run(async () => {
   await send();
   assert.strictEqual((await call('and again')).result.payload, 'and again');
 
+  // A method that is not answered in time is said to have timed out, and the next one is not hurt by it.
+  client.onDeviceMethod('slow', () => {});
+  await soon(async () => (await outcome({ methodName: 'slow', responseTimeoutInSeconds: 5 })) === 504, 'a time-out');
+  assert.strictEqual((await call('not hurt')).result.payload, 'not hurt');
+
   // The door is shut for a while.
   isotherm('fault', 'disconnect', 'stays', '--duration', '2s');
   await send();
@@ -73,8 +88,15 @@ run(async () => {
   // What is lost on the way is not acknowledged, and so it is sent again, or said to have failed.
   isotherm('fault', 'delay', 'stays', '--by', '300ms', '--duration', '2s');
   await send();
-  const bodies = upstream(sent);
-  assert.deepStrictEqual([...new Set(bodies)], Array.from({ length: sent }, (_, n) => `${n + 1}`));
+  await client.sendEvent(new Message('end'));
+  const bodies = await bodiesUntil('end');
+  assert.ok(bodies.has('end'));
+  assert.deepStrictEqual(Array.from({ length: sent }, (_, n) => `${n + 1}`).filter((body) => !bodies.has(body)), []);
   await client.close();
+
+  // Nobody is there any more: said at once, or after the time that was asked for.
+  for (const connectTimeoutInSeconds of [0, 1]) {
+    assert.strictEqual(await outcome({ methodName: 'echo', connectTimeoutInSeconds }), 404);
+  }
   await service.close();
 });

@@ -1,9 +1,10 @@
-// Certificates instead of keys: npm azure-iot-device by thumbprint over MQTT and over HTTP.
+// Certificates instead of keys: npm azure-iot-device by thumbprint and by authority, over every way it has.
 'use strict';
 
 const crypto = require('crypto');
 const fs = require('fs');
 const assert = require('assert');
+const { NoRetry } = require('azure-iot-common');
 const { Registry } = require('azure-iothub');
 const { Client, Message } = require('azure-iot-device');
 const { hostName, ca, owner, run, refused } = require('./hub.js');
@@ -26,9 +27,10 @@ run(async () => {
   await registry.create({ deviceId: 'self', authentication: { type: 'selfSigned', x509Thumbprint } });
   await registry.create({ deviceId: 'by-ca', authentication: { type: 'certificateAuthority' } });
   const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
+  const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
   const { Http } = require('azure-iot-device-http');
   for (const name of ['self', 'by-ca']) {
-    for (const transport of [Mqtt, MqttWs, Http]) {
+    for (const transport of [Mqtt, MqttWs, Amqp, AmqpWs, Http]) {
       const device = await client(name, name, transport);
       await device.open();
       await device.sendEvent(new Message(`${name} ${transport.name}`));
@@ -36,8 +38,12 @@ run(async () => {
     }
   }
   assert.strictEqual((await registry.get('self')).responseBody.authentication.type, 'selfSigned');
-  await refused('UnauthorizedError', async () => {
-    const device = await client('self', 'other', Mqtt);
-    await device.open();
-  });
+  for (const transport of [Mqtt, Amqp]) {
+    await refused('UnauthorizedError', async () => {
+      const device = await client('self', 'other', transport);
+      device.setRetryPolicy(new NoRetry());
+      await device.open(); // (over AMQP nobody has said yet which device this is)
+      await device.sendEvent(new Message('x'));
+    });
+  }
 });

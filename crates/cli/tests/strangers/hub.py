@@ -77,6 +77,20 @@ def isotherm(*words):
     return done.stdout
 
 
+def bodies_until(last):
+    """What reached upstream from the beginning on, up to this body."""
+    words = ["watch", "upstream", "--from", "earliest", "--timeout", "20s", "--json"]
+    bodies = []
+    with subprocess.Popen([os.environ["ISOTHERM"], *words], stdout=subprocess.PIPE, text=True) as watch:
+        for line in watch.stdout:
+            bodies.append(json.loads(line)["body"])
+            if bodies[-1] == last:
+                break
+        watch.terminate()
+    assert bodies[-1:] == [last], bodies[-3:]
+    return bodies
+
+
 def soon(question, what, seconds=20):
     """Waits until the answer is true; fails with what was waited for."""
     end = time.monotonic() + seconds
