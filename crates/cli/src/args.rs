@@ -413,13 +413,7 @@ pub(crate) struct RenderArgs {
 
 /// `1500ms`, `2s`, `5m`, `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    units
-        .iter()
-        .find_map(|(unit, seconds)| {
-            let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
-            Duration::try_from_secs_f64(number * seconds).ok()
-        })
+    isotherm_host::duration::parse(text)
         .ok_or_else(|| format!("`{text}` is no duration; right would be `1500ms`, `2s`, `5m` or `1h`"))
 }
 

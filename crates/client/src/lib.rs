@@ -68,6 +68,7 @@ mod keeper;
 mod meter;
 mod options;
 mod outbox;
+pub mod setting;
 mod shared;
 mod sink;
 mod twin;

@@ -10,6 +10,7 @@ mod chance;
 mod clock;
 mod disk;
 mod drive;
+pub mod duration;
 mod env;
 pub mod http;
 pub mod log;

@@ -17,6 +17,7 @@ pub(crate) use value::show_number;
 
 use std::time::Duration;
 
+use isotherm_client::setting;
 use isotherm_proto::Celsius;
 use serde_json::{Map, Value, json};
 
@@ -65,12 +66,12 @@ const PROPERTIES: [Property; 4] = [
     Property {
         name: "MinimumAlertInterval",
         take: |settings, given| value::interval(given).map(|it| settings.minimum_alert_interval = it),
-        show: |settings| value::show_duration(settings.minimum_alert_interval.unwrap_or_default()),
+        show: |settings| setting::show_duration(settings.minimum_alert_interval.unwrap_or_default()),
     },
     Property {
         name: "LogLevel",
-        take: |settings, given| value::log_level(given).map(|it| settings.log_level = it),
-        show: |settings| json!(settings.log_level.as_deref().unwrap_or(value::DEFAULT_LEVEL)),
+        take: |settings, given| setting::log_level(given).map(|it| settings.log_level = it),
+        show: |settings| setting::show_log_level(settings.log_level.as_deref()),
     },
 ];
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use isotherm_host::{Env, WiringError};
+use isotherm_host::{Env, WiringError, duration};
 
 use crate::options::{Options, Quotas, SyncWhen, WhenFull};
 use crate::upstream::Upstream;
@@ -58,7 +58,7 @@ pub(crate) fn options(env: &Env) -> Result<Options, WiringError> {
     };
     options.sync = match env.get("HUB_SYNC") {
         None | Some("batch") => SyncWhen::Batch,
-        Some(text) => SyncWhen::Interval(milliseconds(text)?),
+        Some(text) => SyncWhen::Interval(interval(text)?),
     };
     options.store_bytes = env.parse("HUB_STORE_BYTES")?;
     options.when_full = match env.get("HUB_WHEN_FULL") {
@@ -80,9 +80,8 @@ pub(crate) fn options(env: &Env) -> Result<Options, WiringError> {
     Ok(options)
 }
 
-fn milliseconds(text: &str) -> Result<Duration, WiringError> {
-    let number = text.strip_suffix("ms").and_then(|number| number.parse().ok());
-    number.map(Duration::from_millis).ok_or_else(|| {
+fn interval(text: &str) -> Result<Duration, WiringError> {
+    duration::parse(text).filter(|interval| !interval.is_zero()).ok_or_else(|| {
         WiringError::new("HUB_SYNC", format!("{text:?} is neither batch nor an interval such as 100ms"))
     })
 }

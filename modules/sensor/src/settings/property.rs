@@ -1,5 +1,6 @@
 //! The desired properties one by one: name, how it is taken, how it is shown.
 
+use isotherm_client::setting;
 use isotherm_proto::Upload;
 use serde_json::{Value, json};
 use tmp1x2::{AlertPolarity, ConversionRate, FaultQueue, ThermostatMode};
@@ -18,9 +19,9 @@ pub(super) const PROPERTIES: [Property; 12] = [
     Property {
         name: "SamplingInterval",
         take: |settings, v| {
-            value::duration(v, INTERVAL_MIN..=INTERVAL_MAX).map(|it| settings.sampling_interval = it)
+            setting::duration(v, INTERVAL_MIN..=INTERVAL_MAX).map(|it| settings.sampling_interval = it)
         },
-        show: |settings| value::show_duration(settings.sampling_interval),
+        show: |settings| setting::show_duration(settings.sampling_interval),
         of_chip: false,
     },
     Property {
@@ -79,14 +80,16 @@ pub(super) const PROPERTIES: [Property; 12] = [
     },
     Property {
         name: "BatchAge",
-        take: |settings, v| value::duration(v, INTERVAL_MIN..=INTERVAL_MAX).map(|it| settings.batch_age = it),
-        show: |settings| value::show_duration(settings.batch_age),
+        take: |settings, v| {
+            setting::duration(v, INTERVAL_MIN..=INTERVAL_MAX).map(|it| settings.batch_age = it)
+        },
+        show: |settings| setting::show_duration(settings.batch_age),
         of_chip: false,
     },
     Property {
         name: "LogLevel",
-        take: |settings, v| value::log_level(v).map(|it| settings.log_level = it),
-        show: |settings| json!(settings.log_level.as_deref().unwrap_or(value::DEFAULT_LEVEL)),
+        take: |settings, v| setting::log_level(v).map(|it| settings.log_level = it),
+        show: |settings| setting::show_log_level(settings.log_level.as_deref()),
         of_chip: false,
     },
 ];
