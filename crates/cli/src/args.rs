@@ -89,6 +89,8 @@ pub(crate) enum Verb {
     /// Bring a misfortune about: drop, delay, disconnect, throttle, a full disk.
     #[command(subcommand)]
     Fault(crate::fault::FaultVerb),
+    /// See or change how much the hub logs while it runs.
+    Log(crate::log::LogArgs),
     /// Play whole sites in virtual time, with kills, cuts and full disks drawn from a seed.
     Simulate(crate::simulate::SimulateArgs),
     /// Check a deployment template without running or writing anything.

@@ -9,6 +9,7 @@ mod doctor;
 mod expect;
 mod fault;
 mod hub;
+mod log;
 mod method;
 mod output;
 mod render;
@@ -58,6 +59,7 @@ async fn act(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
         Some(Verb::Watch(args)) => watch::watch(context, args).await,
         Some(Verb::Expect(args)) => expect::expect(context, args).await,
         Some(Verb::Fault(verb)) => fault::fault(context, verb).await,
+        Some(Verb::Log(args)) => log::log(context, args).await,
         Some(Verb::Simulate(args)) => simulate::simulate(context, &args),
         Some(Verb::Check(args)) => check::check(context, &args),
         Some(Verb::Render(args)) => render::render(context, &args),

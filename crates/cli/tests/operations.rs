@@ -201,3 +201,145 @@ fn a_twin_turns_the_log_up_while_the_module_runs_and_down_again() {
     child.kill().expect("it was running");
     child.wait().expect("it has ended");
 }
+
+#[test]
+fn the_hub_is_told_how_much_to_log_while_it_runs_by_who_may_administer_it() {
+    let folder = Folder::new("hub-log-level");
+    let (log, state) = (folder.join("log"), folder.join("state").display().to_string());
+    let mut hub = Command::new(ISOTHERM)
+        .args(["hub", "--mqtts", "0", "--amqps", "0", "--https", "0", "--state", &state, "--json"])
+        .env("LOG_LEVEL", "error")
+        .current_dir(std::env::temp_dir())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::fs::File::create(&log).expect("the folder can be written"))
+        .spawn()
+        .expect("the binary under test starts");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(hub.stdout.take().expect("it is piped")));
+    let ready = lines.next().expect("it is ready").expect("it is text");
+    let ready: Value = serde_json::from_str(&ready).expect("it is JSON");
+    let say = |words: &[&str]| isotherm(&[&["log", "--state", &state], words].concat(), &[]);
+    let shown = |output: &Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    // A policy that may not: each try is refused, and the refusal is told of at `info`.
+    let device = ready["policies"]["device"].as_str().expect("a policy of devices");
+    let logged = || std::fs::read_to_string(&log).expect("it is there").matches("request refused").count();
+    let refused = || {
+        let output = say(&["trace", "--hub", device]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        logged()
+    };
+
+    assert_eq!(shown(&say(&[])), "error");
+    assert_eq!(refused(), 0);
+    assert_eq!(shown(&say(&["WARN,isotherm_hub=info"])), "isotherm_hub=info,warn");
+    assert_eq!(refused(), 1);
+    let wrong = say(&["loud"]);
+    let why = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        wrong.status.code() == Some(1) && why.contains("\"loud\" is no level; write off, error"),
+        "{why}"
+    );
+    assert_eq!(shown(&say(&["--json"])), r#"{"event":"log","level":"isotherm_hub=info,warn"}"#);
+    assert_eq!(shown(&say(&["default"])), "error");
+    assert_eq!(refused(), 1);
+    hub.kill().expect("it was running");
+    hub.wait().expect("it has ended");
+}
+
+/// A server's certificate that ends `hours` from now.
+fn certificate(folder: &Folder, hours: i64) -> String {
+    let now = isotherm_host::Host::real().wall();
+    let hour = jiff::SignedDuration::from_hours(1);
+    let validity =
+        isotherm_pki::Validity { not_before: now - hour * 1000, not_after: now + hour * (hours as i32) };
+    let authority = isotherm_pki::Authority::create("doctor", validity.not_before, validity.not_after)
+        .expect("it is made");
+    let path = folder.join(&format!("{hours}.pem"));
+    let issued = authority.issue_server(&["localhost".to_owned()], validity).expect("it is made");
+    std::fs::write(&path, issued.certificate_pem).expect("the folder can be written");
+    path.display().to_string()
+}
+
+/// Variables, and what is then said of what, as what, in which words.
+type Case = (Vec<(&'static str, String)>, &'static str, &'static str, &'static str);
+
+#[test]
+fn the_doctor_names_each_thing_that_is_wrong_and_what_would_be_right() {
+    let folder = Folder::new("doctor-walk");
+    let shown = folder.join("state").display().to_string();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let taken = taken.local_addr().expect("it has one").to_string();
+    let nobody = free_address();
+    let (_, nobody_port) = nobody.split_once(':').expect("an address has a port");
+    let nowhere = folder.join("workload.sock").display().to_string();
+    let (ended, soon) = (certificate(&folder, -1), certificate(&folder, 24));
+    let string = |rest: &str| format!("HostName=127.0.0.1;DeviceId=d;ModuleId=m;{rest}");
+    let listener = std::os::unix::net::UnixListener::bind(folder.join("not-http.sock")).expect("it binds");
+    drop(listener); // its file stays, and nobody answers there
+    let silent = folder.join("not-http.sock").display().to_string();
+    let cases: Vec<Case> = vec![
+        (vec![("METRICS_ADDRESS", "9600".into())], "metrics", "problem", "right would be 127.0.0.1:9600"),
+        (vec![("METRICS_ADDRESS", taken.clone())], "metrics", "problem", "cannot be listened on"),
+        (vec![("HUB_LISTEN", "everywhere".into())], "ports", "problem", "HUB_LISTEN"),
+        (vec![("HUB_MQTTS_PORT", "70000".into())], "ports", "problem", "HUB_MQTTS_PORT"),
+        (
+            vec![("EdgeHubConnectionString", "HostName=x".into())],
+            "hub",
+            "problem",
+            "EdgeHubConnectionString: ",
+        ),
+        (
+            vec![(
+                "EdgeHubConnectionString",
+                string(&format!(
+                    "SharedAccessKey=MDEyMzQ1Njc4OWFiY2RlZg==;GatewayHostName=127.0.0.1:{nobody_port}"
+                )),
+            )],
+            "hub",
+            "problem",
+            "refused",
+        ),
+        (
+            vec![("IOTEDGE_WORKLOADURI", format!("unix://{nowhere}"))],
+            "workload",
+            "problem",
+            "IoT Edge, running?",
+        ),
+        (
+            vec![("IOTEDGE_WORKLOADURI", format!("unix://{silent}"))],
+            "workload",
+            "problem",
+            "IoT Edge, running?",
+        ),
+        (
+            vec![("IOTEDGE_WORKLOADURI", "unix:///x".into())],
+            "hub",
+            "problem",
+            "IOTEDGE_GATEWAYHOSTNAME is not set",
+        ),
+        (vec![("EdgeModuleCACertificateFile", ended)], "certificates", "problem", " ended on "),
+        (vec![("EdgeModuleCACertificateFile", soon)], "certificates", "warning", " ends soon, on "),
+        (vec![("SENSOR_CHIP", "tmp103".into())], "bus", "problem", "one of tmp102, hwmon"),
+        (
+            vec![("SENSOR_CHIP", "hwmon".into()), ("SENSOR_HWMON", "/nowhere".into())],
+            "bus",
+            "problem",
+            "has the kernel a driver",
+        ),
+    ];
+    for (variables, name, verdict, words) in cases {
+        let variables: Vec<(&str, &str)> = [("HUB_LISTEN", "127.0.0.1"), ("HUB_MQTTS_PORT", "0")]
+            .into_iter()
+            .chain([("HUB_AMQPS_PORT", "0"), ("HUB_HTTPS_PORT", "0")])
+            .chain(variables.iter().map(|(name, value)| (*name, value.as_str())))
+            .collect();
+        let done = isotherm(&["doctor", "--state", &shown, "--json"], &variables);
+        let lines = String::from_utf8_lossy(&done.stdout).into_owned();
+        let found =
+            lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).any(|line| {
+                let message = line["message"].as_str().expect("a sentence");
+                line["name"] == name && line["verdict"] == verdict && message.contains(words)
+            });
+        assert!(found, "{variables:?} is not told of as {verdict} of {name} with {words:?}:\n{lines}");
+        assert_eq!(done.status.code(), Some(i32::from(verdict == "problem")), "{variables:?}");
+    }
+}

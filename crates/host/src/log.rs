@@ -87,6 +87,18 @@ impl Dial {
         }
         Ok(())
     }
+
+    /// What is in force, as [`Dial::turn`] takes it.
+    #[must_use]
+    pub fn level(self) -> String {
+        let (Some(log), Dial::Process | Dial::Crate(_)) = (LOG.get(), self) else { return "off".to_owned() };
+        let said = log.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = match self {
+            Dial::Crate(name) => said.get(&Some(name)),
+            Dial::Process | Dial::Loose => None,
+        };
+        own.or_else(|| said.get(&None)).unwrap_or(&log.base).to_string()
+    }
 }
 
 /// Checks that something is a level, or levels by crate.

@@ -64,7 +64,9 @@ impl Site {
         let env = environment(context, args)?;
         let template = template(context, args)?;
         let hub_host = context.host.clone().with_env(env.clone());
-        let hub_host = Host { stop: Stop::new(), ..hub_host };
+        // A view owns the terminal, and neither twin nor hub shall write into it.
+        let dial = |name| if context.output.terminal { Dial::Loose } else { Dial::Crate(name) };
+        let hub_host = Host { stop: Stop::new(), log: dial("isotherm_hub"), ..hub_host };
         let hub_stop = hub_host.stop.clone();
         metrics::serve(&hub_host).await?;
         let options = Options {
@@ -82,8 +84,6 @@ impl Site {
         let part = |name: &str, log| {
             module_env(&env, context, hub.ready(), name).map(|env| of_its_own(context, env, log))
         };
-        // A view owns the terminal, and no twin shall write into it.
-        let dial = |name| if context.output.terminal { Dial::Loose } else { Dial::Crate(name) };
         let sensor = part("sensor", dial("isotherm_sensor"))?;
         let filter = part("filter", dial("isotherm_filter"))?;
         Ok(Self {

@@ -14,6 +14,7 @@ mod feedback;
 mod inbox;
 mod jobs;
 mod lines;
+mod log;
 mod methods;
 mod query;
 mod twins;
@@ -142,6 +143,7 @@ fn router(door: Door) -> Router {
         .route("/isotherm/v1/watch", get(watch::watch))
         .route("/isotherm/v1/faults", get(faults::list).post(faults::add).delete(faults::clear))
         .route("/isotherm/v1/faults/{id}", delete(faults::clear_one))
+        .route("/isotherm/v1/log", get(log::get).put(log::put))
         .route("/isotherm/v1/messages", post(events::send))
         .route("/isotherm/v1/inputs", post(events::into_input))
         .route("/isotherm/v1/devices/{device}/messages/devicebound", post(devicebound::send))
