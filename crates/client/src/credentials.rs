@@ -85,7 +85,16 @@ async fn ask(
 
 async fn dial(host: &Host, uri: &str) -> io::Result<BoxStream> {
     if let Some(path) = uri.strip_prefix("unix://") {
-        return host.network.dial_unix(Path::new(path)).await;
+        return host.network.dial_unix(Path::new(path)).await.map_err(|error| {
+            let help = match error.kind() {
+                io::ErrorKind::PermissionDenied => "it must belong to the user whom this runs as",
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    "does the hub, or IoT Edge, run, and does IOTEDGE_WORKLOADURI name its socket?"
+                }
+                _ => return error,
+            };
+            io::Error::new(error.kind(), format!("the workload socket {error}; {help}"))
+        });
     }
     let address = uri.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or(rest));
     let Some(address) = address else {

@@ -1,6 +1,7 @@
 //! What every module's `main` does: arguments, logs, signals, and the exit status.
 
 mod health;
+mod state;
 
 use crate::{Env, Host, Stop, WiringError, log, metrics};
 use anyhow::{Context as _, anyhow};
@@ -168,6 +169,9 @@ async fn supervise(
     stop_on_signals(host.stop.clone()).context("signals cannot be heard")?;
     metrics::serve(&host).await?;
     if let Err(error) = health::serve(&host, name).await {
+        if let Some(unusable) = state::unusable(host.state_folder(), &error) {
+            return Err(unusable);
+        }
         tracing::warn!(%error, "`{name} health` will not be answered");
     }
     let stop = host.stop.clone();
@@ -233,8 +237,30 @@ mod tests {
     async fn a_module_that_does_not_end_is_ended() {
         let host = Host { disk: Arc::new(crate::MemoryDisk::new()), ..Host::real() };
         host.stop.stop();
-        let host = host.with_env(Env::of([("ISOTHERM_STATE", "/nonexistent/isotherm")]));
+        let long = format!("/tmp/{}", "far".repeat(40)); // too long for a socket's address: nobody is told of its health
+        let host = host.with_env(Env::of([("ISOTHERM_STATE", long)]));
         let outcome = supervise("sensor", host, async |_host: Host| std::future::pending().await).await;
         assert!(outcome.unwrap_err().to_string().contains("did not end within 9 s"));
+    }
+
+    #[tokio::test]
+    async fn a_state_folder_that_cannot_be_used_is_named_with_what_would_be_right() {
+        let file = std::env::temp_dir().join(format!("isotherm-state-{}", std::process::id()));
+        std::fs::write(&file, "a file where a folder should be").unwrap();
+        let host = Host::real().with_env(Env::of([("ISOTHERM_STATE", file.join("x").to_str().unwrap())]));
+        let outcome = supervise("sensor", host, async |_host: Host| panic!("it is not even begun")).await;
+        std::fs::remove_file(&file).unwrap();
+        let error = outcome.unwrap_err();
+        let said = sentence(&error);
+        assert!(said.starts_with("ISOTHERM_STATE: ") && said.contains("right would be a folder"), "{said}");
+        assert_eq!(exit_status(&error), 78);
+
+        let of = |kind: io::ErrorKind| state::unusable(std::path::Path::new("/state"), &kind.into());
+        let denied = of(io::ErrorKind::PermissionDenied).unwrap();
+        assert!(sentence(&denied).contains("/state must belong to user "), "{denied}");
+        let read_only = of(io::ErrorKind::ReadOnlyFilesystem).unwrap();
+        assert!(sentence(&read_only).contains("in a container a volume"), "{read_only}");
+        assert_eq!((exit_status(&denied), exit_status(&read_only)), (78, 1));
+        assert!(of(io::ErrorKind::InvalidInput).is_none());
     }
 }

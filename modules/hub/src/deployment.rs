@@ -18,7 +18,11 @@ const APPLIED_FILE: &str = "hub/deployment.json";
 pub(crate) async fn apply(shared: &Arc<Shared>, options: &Options, place: &Place) -> anyhow::Result<()> {
     let Some(file) = &options.template else { return Ok(()) };
     let wrong = |why: String| WiringError::new(file.display().to_string(), why);
-    let text = place.outside.read(file).map_err(|error| wrong(error.to_string()))?;
+    let unread = |error: std::io::Error| {
+        let help = "--template and HUB_TEMPLATE name a deployment template; a container needs it as a volume";
+        WiringError::new("the template", format!("{error}; {help}"))
+    };
+    let text = place.outside.read(file).map_err(unread)?;
     let text = String::from_utf8(text).map_err(|_| wrong("is no UTF-8 text".to_owned()))?;
     let env = |name: &str| shared.host.env.get(name).map(str::to_owned);
     let template = Template::parse(&text, &env)

@@ -69,7 +69,8 @@ impl Sockets {
                 match self.serve(&module).await {
                     Ok(task) => drop(self.open.insert(module, task)),
                     Err(error) => {
-                        tracing::warn!(%error, module, "the module's workload socket is not served")
+                        let right = "a folder that the hub's user may write to";
+                        tracing::warn!(%error, module, right, "the module's workload socket is not served");
                     }
                 }
             }
