@@ -10,6 +10,7 @@ mod filter;
 mod load;
 mod peers;
 mod relay;
+mod render;
 mod report;
 mod sessions;
 mod site;
@@ -38,7 +39,8 @@ pub(crate) struct BenchArgs {
     /// Which figures; without it: all.
     #[arg(value_enum, value_name = "NAME")]
     pub(crate) names: Vec<Figures>,
-    /// Beside whom: c, node, python, mosquitto, rumqttd, nats, nats-plain, rabbitmq; without it: all that are installed.
+    /// Beside whom: c, node, python, mosquitto, rumqttd, nats, nats-plain, rabbitmq,
+    /// iotedgedev; without it: all that are installed.
     #[arg(long, value_delimiter = ',', value_name = "PEER,…")]
     pub(crate) against: Vec<String>,
     /// How often everything is measured; the medians count.
@@ -79,10 +81,12 @@ pub(crate) enum Figures {
     Backlog,
     /// Bytes written to disk for a byte of payload, at 2,000 messages of 60 bytes a second.
     Written,
+    /// A manifest from the project's template, beside iotedgedev.
+    Render,
 }
 
 impl Figures {
-    pub(crate) const ALL: [Figures; 11] = [
+    pub(crate) const ALL: [Figures; 12] = [
         Figures::Filter,
         Figures::FilterTls,
         Figures::Relay,
@@ -94,6 +98,7 @@ impl Figures {
         Figures::Idle,
         Figures::Backlog,
         Figures::Written,
+        Figures::Render,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -109,6 +114,7 @@ impl Figures {
             Figures::Idle => "idle",
             Figures::Backlog => "backlog",
             Figures::Written => "written",
+            Figures::Render => "render",
         }
     }
 }
@@ -160,5 +166,6 @@ async fn one(
         Figures::Idle => site::idle(host, peers, folder, report).await,
         Figures::Backlog => store::backlog(host, peers, folder, report).await,
         Figures::Written => store::written(host, peers, folder, report).await,
+        Figures::Render => render::round(host, peers, folder, report),
     }
 }

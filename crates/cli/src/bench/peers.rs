@@ -71,6 +71,16 @@ impl Peers {
         [&here].into_iter().chain(&self.path).map(|folder| folder.join(name)).find(|path| path.exists())
     }
 
+    /// Where `.ci/strangers` puts it, or on the path; none if it is not to be measured, or not there.
+    pub(super) fn iotedgedev(&self) -> Option<PathBuf> {
+        let own = self.folder.with_file_name("strangers/iotedgedev/bin/iotedgedev");
+        let found = Some(own).filter(|path| path.exists()).or_else(|| self.program("iotedgedev"));
+        if found.is_none() {
+            eprintln!("not here: iotedgedev; get it with .ci/strangers target/strangers");
+        }
+        found.filter(|_| self.wants("iotedgedev"))
+    }
+
     fn required(&self, name: &str) -> io::Result<PathBuf> {
         let why = format!("{name} is not here; get it with {GET} {}", self.folder.display());
         self.program(name).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, why))
