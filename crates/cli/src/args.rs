@@ -206,10 +206,13 @@ pub(crate) struct HubArgs {
     /// Bytes that the queues may hold together; a deployment's `storeLimits.maxSizeBytes` goes before it.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) store_bytes: Option<u64>,
+    /// Bytes that the log of what goes upstream may hold (256 MiB unless said).
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) log_bytes: Option<u64>,
     /// What gives way then: nothing (senders wait), the oldest, or the oldest of the lowest priority.
     #[arg(long, default_value = "refuse", value_name = "POLICY", value_parser = WHEN_FULL)]
     pub(crate) when_full: String,
-    /// Routes into modules on which fresh data goes first after an outage; `*` is all of them.
+    /// Routes, into modules or upstream, on which fresh data goes first after an outage; `*` is all of them.
     #[arg(long, value_name = "ROUTE,…", value_delimiter = ',')]
     pub(crate) fresh_first: Vec<String>,
 }

@@ -36,6 +36,7 @@ fn options(args: HubArgs) -> Options {
             Sync::Every(interval) => SyncWhen::Interval(interval),
         },
         store_bytes: args.store_bytes,
+        log_bytes: args.log_bytes,
         when_full: match &*args.when_full {
             "drop-oldest" => WhenFull::DropOldest,
             "drop-lowest-priority" => WhenFull::DropLowestPriority,

@@ -213,7 +213,12 @@ impl Client {
             if let Poll::Ready(event) = self.poll_next(cx) {
                 return Poll::Ready(Progress::Event(event));
             }
-            self.shared.lock().watched = true;
+            let mut state = self.shared.lock();
+            if let Some(reason) = state.take_refusal() {
+                return Poll::Ready(Progress::Refused { reason });
+            }
+            state.watched = true;
+            drop(state);
             match self.shared.outbox.first() {
                 below if below > seen => Poll::Ready(Progress::Delivered(below)),
                 _ => Poll::Pending,

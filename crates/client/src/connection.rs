@@ -125,6 +125,13 @@ impl Over {
     }
 }
 
+impl Over {
+    /// Whether it is this identity that is not let in; nothing else makes it better than that it is made known there.
+    fn is_for_us(&self) -> bool {
+        matches!(self.refused, Some(ConnectCode::NotAuthorized | ConnectCode::BadUserNameOrPassword))
+    }
+}
+
 impl From<amqp::Over> for Over {
     fn from(over: amqp::Over) -> Self {
         let refused = over.refused.then_some(ConnectCode::NotAuthorized);
@@ -165,6 +172,9 @@ impl Connection {
             let over = self.attempt().await;
             let lost = (!over.planned).then(|| over.reason.clone());
             self.shared.lock().disconnected(lost);
+            if over.is_for_us() {
+                self.shared.lock().refused(&over.reason);
+            }
             if over.planned {
                 continue;
             }

@@ -34,7 +34,8 @@ pub(crate) async fn password(
     who: Option<&Identity>,
     life: Duration,
 ) -> io::Result<Password> {
-    let expiry = host.wall().as_second().saturating_add_unsigned(life.as_secs());
+    let now = host.wall();
+    let expiry = now.as_second().saturating_add_unsigned(life.as_secs());
     let token = match credentials {
         Credentials::Certificate(_) => return Ok(Password::default()),
         Credentials::Token(token) => return Ok(Password { token: Some(token.clone()), renew_after: None }),
@@ -46,7 +47,10 @@ pub(crate) async fn password(
         }
     };
     let part = RENEW_AFTER.start + (RENEW_AFTER.end - RENEW_AFTER.start) * host.chance.f64();
-    Ok(Password { token: Some(token), renew_after: Some(life.mul_f64(part)) })
+    // A token ends at a whole second: up to one less than its life.
+    let left =
+        life.saturating_sub(Duration::from_nanos(now.subsec_nanosecond().max(0).unsigned_abs().into()));
+    Ok(Password { token: Some(token), renew_after: Some(left.mul_f64(part)) })
 }
 
 async fn sign(host: &Host, workload: &Workload, who: Option<&Identity>, text: &str) -> io::Result<String> {

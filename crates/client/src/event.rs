@@ -47,6 +47,12 @@ pub enum Progress {
     Event(Event),
     /// All messages below this number have been acknowledged.
     Delivered(u64),
+    /// The hub does not let this identity in: it is unknown or disabled there, or its key is wrong. Comes once, until
+    /// a connection was let in again; it is tried on.
+    Refused {
+        /// In words.
+        reason: String,
+    },
 }
 
 /// A direct method that waits for its answer.

@@ -82,6 +82,10 @@ pub(crate) struct State {
     /// What was accepted, with how far the outbox has to be kept before the hub may know.
     accepted: VecDeque<(Offset, Delivery)>,
     last_response: u64,
+    /// The hub does not let us in.
+    refused: bool,
+    /// Why, if nobody has heard it yet.
+    refusal: Option<String>,
     /// The user waits for the outbox and not only for events.
     pub(crate) watched: bool,
     user: Option<Waker>,
@@ -178,7 +182,21 @@ impl State {
     pub(crate) fn connected(&mut self) {
         self.stats.reconnects += u64::from(self.epoch > 1);
         self.connected = true;
+        (self.refused, self.refusal) = (false, None);
         self.push_tidings(Event::Connected);
+    }
+
+    /// The hub does not let us in.
+    pub(crate) fn refused(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.refused, true) {
+            self.refusal = Some(reason.to_owned());
+            self.wake_user();
+        }
+    }
+
+    /// Why the hub does not let us in, once.
+    pub(crate) fn take_refusal(&mut self) -> Option<String> {
+        self.refusal.take()
     }
 
     /// The connection is gone: what came by it and was not accepted will come again.

@@ -195,7 +195,7 @@ impl Mirror {
         self.get = None;
         match serde_json::from_slice::<Value>(body) {
             // A patch has overtaken the answer, which is from before it: nobody would tell that patch again.
-            Ok(twin) if twin["desired"]["$version"].as_u64() < self.heard => {
+            Ok(twin) if self.is_overtaken(&twin) => {
                 self.stale = true;
                 Answered::Fine
             }
@@ -211,6 +211,13 @@ impl Mirror {
                 Answered::Later
             }
         }
+    }
+
+    /// Whether a patch that came meanwhile is newer than this answer. One without a version is taken as it is: it
+    /// says nothing of its age, and would say nothing the next time either.
+    fn is_overtaken(&self, twin: &Value) -> bool {
+        let answered = twin["desired"]["$version"].as_u64();
+        answered.zip(self.heard).is_some_and(|(answered, heard)| answered < heard)
     }
 
     fn reported(&mut self, status: u16, patch: Value, body: &[u8]) -> Answered {

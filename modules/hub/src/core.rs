@@ -102,7 +102,7 @@ pub struct Options {
     pub policies: Vec<(String, Key)>,
     /// Whether a device's own token also opens its modules' sessions. IoT Edge does not by default.
     pub device_token_for_modules: bool,
-    /// Names of routes into modules on which fresh data goes first after an outage; `*` is all of them.
+    /// Names of routes on which fresh data goes first after an outage, into modules and upstream; `*` is all of them.
     pub fresh_first: Vec<String>,
     /// The generation of the edge device's modules when they are made; none: drawn from the time.
     pub module_generation: Option<u64>,

@@ -15,8 +15,13 @@ pub(crate) struct Counters(Mutex<BTreeMap<&'static str, u64>>);
 impl Counters {
     /// One more of these.
     pub(crate) fn count(&self, name: &'static str) {
+        self.add(name, 1);
+    }
+
+    /// So many more of these.
+    pub(crate) fn add(&self, name: &'static str, more: u64) {
         let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counters.entry(name).or_default() += 1;
+        *counters.entry(name).or_default() += more;
     }
 
     /// All counters that are not zero, by name.

@@ -36,6 +36,9 @@ impl Source for Meter {
                 .with("priority", queue.priority.to_string())
         }));
         let store = &shared.store;
+        if let Some(way) = shared.upstream.get() {
+            samples.extend(way.samples(|it| shared.core().partition(it).next));
+        }
         samples.extend([
             gauge("isotherm_hub_connections", "Open connections", shared.room.open() as u64),
             gauge("isotherm_hub_queues_bytes", "Bytes of all queues on disk", store.queues_bytes()),

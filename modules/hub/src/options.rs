@@ -41,9 +41,11 @@ pub struct Options {
     pub sync: SyncWhen,
     /// Bytes that the queues may hold together; `None`: a gibibyte, or what a deployment's `storeLimits` say.
     pub store_bytes: Option<u64>,
+    /// Bytes that the upstream log may hold; `None`: 256 MiB.
+    pub log_bytes: Option<u64>,
     /// What gives way then.
     pub when_full: WhenFull,
-    /// Names of routes into modules on which fresh data goes first after an outage; `*` is all of them.
+    /// Names of routes on which fresh data goes first after an outage, into modules and upstream; `*` is all of them.
     pub fresh_first: Vec<String>,
     /// Where each module of the edge device finds a workload socket of its own, `{folder}/{module}/workload.sock`.
     pub workload_dir: Option<PathBuf>,
@@ -92,6 +94,7 @@ impl Default for Options {
             quotas: Quotas::None,
             sync: SyncWhen::Batch,
             store_bytes: None,
+            log_bytes: None,
             when_full: WhenFull::Refuse,
             fresh_first: Vec::new(),
             workload_dir: None,

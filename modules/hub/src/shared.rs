@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Readers,
     /// The port of AMQP, once it is open: old clients of the event endpoint are sent there.
     pub(crate) amqps: OnceLock<u16>,
+    /// The way upstream, if there is one.
+    pub(crate) upstream: OnceLock<Arc<crate::upstream::Common>>,
     /// Authorities trusted for devices' certificates, PEM; empty if none.
     pub(crate) device_roots: String,
     seldom: Seldom,
@@ -61,6 +63,7 @@ impl Shared {
             room,
             readers: Readers::default(),
             amqps: OnceLock::new(),
+            upstream: OnceLock::new(),
             device_roots,
             seldom: Seldom::default(),
             core: Mutex::new(core),

@@ -2,6 +2,9 @@
 //! another hub), an event hub, a queue, or a broker. A cursor for each partition says how far the other side has
 //! acknowledged it; what is behind the cursor is not given up, however long the other side is away.
 //!
+//! Somebody whom the other side refuses is passed by, and so is what an outage left, where a route says that fresh data
+//! goes first; a second reader goes through that behind the first one ([`passed`]).
+//!
 //! [`forward`] reads the log and hands each event to the lane of its sender; a [`lane`] is one client, with the twin,
 //! the calls and the messages of one identity if the other side is a hub. All of it can be lost with the process: the
 //! cursors and what was last desired are in the store, and the rest comes again.
@@ -10,6 +13,7 @@ mod forward;
 mod lane;
 mod ledger;
 mod options;
+mod passed;
 mod patch;
 mod shape;
 mod twin;
@@ -19,6 +23,7 @@ use std::sync::Arc;
 use isotherm_host::Host;
 use tokio::task::JoinSet;
 
+pub(crate) use lane::Common;
 pub use options::{Upstream, UpstreamProtocol};
 
 use crate::place::Place;

@@ -61,6 +61,7 @@ pub(crate) fn options(env: &Env) -> Result<Options, WiringError> {
         Some(text) => SyncWhen::Interval(interval(text)?),
     };
     options.store_bytes = env.parse("HUB_STORE_BYTES")?;
+    options.log_bytes = env.parse("HUB_LOG_BYTES")?;
     options.when_full = match env.get("HUB_WHEN_FULL") {
         None | Some("refuse") => WhenFull::Refuse,
         Some("drop-oldest") => WhenFull::DropOldest,

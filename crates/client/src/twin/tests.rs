@@ -45,6 +45,23 @@ fn a_patch_that_overtakes_the_answer_from_before_it_is_not_forgotten() {
 }
 
 #[test]
+fn a_twin_without_a_version_is_taken_and_not_asked_for_again_and_again() {
+    let mut mirror = Mirror::default();
+    mirror.connected();
+    let Some(Request::Get { rid }) = mirror.request() else { panic!("asks first") };
+    mirror.desired(8, &json!({"a": 2, "$version": 8}));
+    assert!(matches!(
+        mirror.answered(200, &format!("{rid:x}"), br#"{"desired":{"a":2},"reported":{}}"#),
+        Answered::Fine
+    ));
+    assert_eq!(mirror.take_news(), Some(json!({"a": 2})));
+    // The patch itself could not be merged into nothing, so the whole is asked for once; then it is quiet.
+    let Some(Request::Get { rid }) = mirror.request() else { panic!("asks once more") };
+    mirror.answered(200, &format!("{rid:x}"), br#"{"desired":{"a":2},"reported":{}}"#);
+    assert!(!mirror.has_request());
+}
+
+#[test]
 fn the_same_twin_again_is_no_news() {
     let mut mirror = known(7);
     mirror.disconnected();

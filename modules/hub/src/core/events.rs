@@ -36,6 +36,8 @@ pub struct Event {
     pub from: Identity,
     /// Which of the sender's lives.
     pub generation: String,
+    /// Whether it goes upstream first while it is fresh.
+    pub fresh: bool,
     /// The message, the sender's ids among its system properties.
     pub message: Message,
 }
@@ -154,9 +156,10 @@ pub(super) fn partition_of(device_id: &str) -> u8 {
 }
 
 fn event(partition: u8, sequence: u64, record: Bytes) -> Option<Event> {
-    let EventRecord { source, enqueued, generation, message } = EventRecord::read(record)?;
+    let EventRecord { source, fresh, enqueued, generation, message } = EventRecord::read(record)?;
     let message = Message::decode(message).ok()?;
     let device = message.system.get(SystemProperty::ConnectionDeviceId)?;
     let from = Identity::of(device, message.system.get(SystemProperty::ConnectionModuleId)).ok()?;
-    Some(Event { partition, sequence, enqueued, source, from, generation: generation.to_string(), message })
+    let generation = generation.to_string();
+    Some(Event { partition, sequence, enqueued, source, from, generation, fresh, message })
 }

@@ -14,6 +14,9 @@ const TELEMETRY: u8 = 3;
 const TWIN_CHANGE: u8 = 4;
 /// Says when it was put there, for queues where what is fresh goes first; it may expire.
 const DATED: u8 = 5;
+/// The first two of the upstream log, where what is fresh goes first.
+const FRESH_TELEMETRY: u8 = 6;
+const FRESH_TWIN_CHANGE: u8 = 7;
 /// In place of a moment: never.
 const NEVER: i64 = i64::MAX;
 
@@ -52,11 +55,19 @@ impl Scratch {
         }
     }
 
-    /// As a record of the upstream log.
-    pub(super) fn for_events(&mut self, source: EventSource, generation: u64, enqueued: Timestamp) -> &[u8] {
-        let kind = match source {
-            EventSource::Telemetry => TELEMETRY,
-            EventSource::TwinChange => TWIN_CHANGE,
+    /// As a record of the upstream log: what it is and whether it goes first while it is fresh, the sender's
+    /// generation, and when it came.
+    pub(super) fn for_events(
+        &mut self,
+        kind: (EventSource, bool),
+        generation: u64,
+        enqueued: Timestamp,
+    ) -> &[u8] {
+        let kind = match kind {
+            (EventSource::Telemetry, false) => TELEMETRY,
+            (EventSource::TwinChange, false) => TWIN_CHANGE,
+            (EventSource::Telemetry, true) => FRESH_TELEMETRY,
+            (EventSource::TwinChange, true) => FRESH_TWIN_CHANGE,
         };
         let mut header = [kind; HEADROOM];
         header[1..9].copy_from_slice(&enqueued.as_microsecond().to_le_bytes());
@@ -99,6 +110,7 @@ pub(super) fn read_queued(mut record: Bytes) -> Option<Queued> {
 /// A record of the upstream log, read back.
 pub(super) struct EventRecord {
     pub(super) source: EventSource,
+    pub(super) fresh: bool,
     pub(super) enqueued: Timestamp,
     pub(super) generation: u64,
     /// The message, not decoded.
@@ -107,14 +119,16 @@ pub(super) struct EventRecord {
 
 impl EventRecord {
     pub(super) fn read(mut record: Bytes) -> Option<Self> {
-        let source = match record.try_get_u8().ok()? {
-            TELEMETRY => EventSource::Telemetry,
-            TWIN_CHANGE => EventSource::TwinChange,
+        let (source, fresh) = match record.try_get_u8().ok()? {
+            TELEMETRY => (EventSource::Telemetry, false),
+            TWIN_CHANGE => (EventSource::TwinChange, false),
+            FRESH_TELEMETRY => (EventSource::Telemetry, true),
+            FRESH_TWIN_CHANGE => (EventSource::TwinChange, true),
             _ => return None,
         };
         let enqueued = Timestamp::from_microsecond(record.try_get_i64_le().ok()?).ok()?;
         let generation = record.try_get_u64_le().ok()?;
-        Some(Self { source, enqueued, generation, message: record })
+        Some(Self { source, fresh, enqueued, generation, message: record })
     }
 }
 
@@ -136,7 +150,7 @@ mod tests {
         let expiring = Bytes::copy_from_slice(scratch.for_queue(Some(at(77)), None));
         let dated = Bytes::copy_from_slice(scratch.for_queue(None, Some(at(5))));
         let both = Bytes::copy_from_slice(scratch.for_queue(Some(at(77)), Some(at(5))));
-        let event = Bytes::copy_from_slice(scratch.for_events(EventSource::TwinChange, 7, at(5)));
+        let event = Bytes::copy_from_slice(scratch.for_events((EventSource::TwinChange, false), 7, at(5)));
 
         let queued = |expires, since| Some(Queued { message: message.clone(), expires, since });
         assert_eq!(read_queued(for_ever), queued(None, None));
@@ -152,7 +166,7 @@ mod tests {
     fn a_record_of_another_kind_is_not_taken_for_a_message() {
         let mut scratch = Scratch::default();
         scratch.encode(&Message::new("x"));
-        let event = Bytes::copy_from_slice(scratch.for_events(EventSource::Telemetry, 1, at(1)));
+        let event = Bytes::copy_from_slice(scratch.for_events((EventSource::Telemetry, true), 1, at(1)));
         assert_eq!(read_queued(event), None);
         assert_eq!(read_queued(Bytes::new()), None);
         assert!(EventRecord::read(Bytes::copy_from_slice(scratch.for_queue(None, None))).is_none());

@@ -15,7 +15,10 @@ use crate::store::{Full, StoreError, Ticket};
 enum Leads {
     /// To a module whose name no module can have.
     Nowhere,
-    Upstream,
+    /// Into the upstream log, and whether what is fresh goes first from there.
+    Upstream {
+        fresh: bool,
+    },
     Queue {
         queue: usize,
         endpoint: usize,
@@ -33,7 +36,11 @@ pub(super) struct Router {
 
 impl Router {
     pub(super) fn new() -> Self {
-        Self { routes: Routes::default_upstream(), leads: vec![Leads::Upstream], targets: Vec::new() }
+        Self {
+            routes: Routes::default_upstream(),
+            leads: vec![Leads::Upstream { fresh: false }],
+            targets: Vec::new(),
+        }
     }
 }
 
@@ -44,15 +51,15 @@ impl Core {
         self.queues.queues.iter_mut().flatten().for_each(|queue| queue.fresh_first = false);
         let mut leads = Vec::new();
         for entry in routes.iter() {
+            let fresh = self.options.fresh_first.iter().any(|it| it == "*" || **it == *entry.name);
             leads.push(match entry.route.sink() {
-                Sink::Upstream => Leads::Upstream,
+                Sink::Upstream => Leads::Upstream { fresh },
                 Sink::Input { module, input } => {
                     let Ok(owner) = Identity::module(&self.options.device_id, module) else {
                         leads.push(Leads::Nowhere);
                         continue;
                     };
                     let queue = self.queues.find_or_make(&self.store, &owner, input, entry.priority)?;
-                    let fresh = self.options.fresh_first.iter().any(|it| it == "*" || **it == *entry.name);
                     let endpoint = self.queues.queues[queue].as_mut().map_or(0, |it| {
                         it.fresh_first |= fresh;
                         it.endpoint
@@ -145,7 +152,8 @@ impl Core {
     fn find_targets(&mut self, sender: usize, kind: EventSource, message: &Message) {
         if kind == EventSource::Telemetry && self.is_straight(sender) {
             self.router.targets.clear();
-            return self.router.targets.push((Leads::Upstream, None));
+            let fresh = self.options.fresh_first.iter().any(|it| it == "*");
+            return self.router.targets.push((Leads::Upstream { fresh }, None));
         }
         let Router { routes, leads, targets } = &mut self.router;
         let source = source_of(&self.people[sender], kind, message);
@@ -181,7 +189,7 @@ impl Core {
             let (leads, time_to_live) = self.router.targets[place];
             full = full.and(match leads {
                 Leads::Nowhere => Ok(()),
-                Leads::Upstream => self.put_upstream(sender, kind, now),
+                Leads::Upstream { fresh } => self.put_upstream(sender, (kind, fresh), now),
                 Leads::Queue { queue, endpoint } => {
                     let queue = self.fresh_queue(queue, now);
                     self.router.targets[place].0 = Leads::Queue { queue, endpoint };
@@ -194,16 +202,27 @@ impl Core {
         let partition = usize::from(self.people[sender].partition);
         let handles = router.targets.iter().filter_map(|(leads, _)| match *leads {
             Leads::Nowhere => None,
-            Leads::Upstream => Some(&events[partition]),
+            Leads::Upstream { .. } => Some(&events[partition]),
             Leads::Queue { queue, .. } => queues.queues[queue].as_ref().map(|it| &it.handle),
         });
         let ticket = self.store.appended(handles);
         full.map(|()| ticket)
     }
 
-    fn put_upstream(&mut self, sender: usize, kind: EventSource, now: Now) -> Result<(), Full> {
+    /// Whether what is fresh goes upstream first, on any route.
+    pub(crate) fn is_fresh_first_upstream(&self) -> bool {
+        let named = |leads: &Leads| matches!(leads, Leads::Upstream { fresh: true });
+        self.router.leads.iter().any(named) || self.options.fresh_first.iter().any(|it| it == "*")
+    }
+
+    fn put_upstream(
+        &mut self,
+        sender: usize,
+        (kind, fresh): (EventSource, bool),
+        now: Now,
+    ) -> Result<(), Full> {
         let person = &self.people[sender];
-        let record = self.scratch.for_events(kind, person.record.generation, now.wall);
+        let record = self.scratch.for_events((kind, fresh), person.record.generation, now.wall);
         self.store.append(&self.events[usize::from(person.partition)], record)?;
         self.counters.count(Counter::MessagesUpstream);
         Ok(())
@@ -249,7 +268,7 @@ impl Core {
     pub(super) fn target_names(&self) -> Vec<String> {
         let name = |(leads, _): &(Leads, _)| match *leads {
             Leads::Nowhere => String::new(),
-            Leads::Upstream => "$upstream".to_owned(),
+            Leads::Upstream { .. } => "$upstream".to_owned(),
             Leads::Queue { endpoint, .. } => self.queues.endpoints[endpoint].name.clone(),
         };
         self.router.targets.iter().map(name).collect()
@@ -258,7 +277,7 @@ impl Core {
 
 fn same_endpoint(a: Leads, b: Leads) -> bool {
     match (a, b) {
-        (Leads::Upstream, Leads::Upstream) => true,
+        (Leads::Upstream { .. }, Leads::Upstream { .. }) => true,
         (Leads::Queue { endpoint: a, .. }, Leads::Queue { endpoint: b, .. }) => a == b,
         _ => false,
     }

@@ -9,7 +9,7 @@ use isotherm_host::Disk;
 use isotherm_journal::{Journal, NOTE_BYTES_MAX, Recovery};
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Full, Recovered, Settings, Store, StoreError, Ticket};
+use super::{Call, Full, Recovered, Settings, Store, StoreError, Ticket, WhenFull};
 
 /// Partitions of the upstream log.
 pub(crate) const PARTITIONS: usize = 4;
@@ -222,8 +222,11 @@ impl Store {
         }
     }
 
-    /// Whether a partition's oldest events need not go upstream any more.
+    /// Whether a partition's oldest events need not go upstream any more, or give way whether they need to or not.
     pub(super) fn may_give_up(&self, partition: usize, first: u64) -> bool {
+        if self.when_full() != WhenFull::Refuse {
+            return true;
+        }
         let held_from = self.shared.held_from[partition].load(Ordering::Acquire);
         held_from == u64::MAX || first < held_from
     }
@@ -237,8 +240,22 @@ impl Store {
         for (partition, slot) in partitions {
             full |= slot.journal.bytes() > limit && !self.may_give_up(partition, slot.journal.first());
         }
-        self.shared.upstream_full.store(full, Ordering::Relaxed);
+        let was = self.shared.upstream_full.swap(full, Ordering::Relaxed);
+        if full && !was {
+            let bytes_max = self.shared.settings.events_bytes_max;
+            tracing::error!(
+                bytes_max,
+                "the log of what is to go upstream is full: senders wait until some has gone"
+            );
+        } else if was && !full {
+            tracing::info!("the log of what is to go upstream has room again");
+        }
         full
+    }
+
+    /// Whether nothing is taken in because what is to go upstream fills its log.
+    pub(crate) fn is_upstream_full(&self) -> bool {
+        self.shared.upstream_full.load(Ordering::Relaxed)
     }
 
     /// The partition of the upstream log.

@@ -1,17 +1,18 @@
 //! A lane: one client on the way upstream, and what comes back by it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Context as _;
 use isotherm_client::{Call, Client, Custody, Delivery, Event as Heard, Progress, SendError, WhenFull};
 use isotherm_host::Host;
+use isotherm_host::metrics::Sample;
 use isotherm_iothub::{Identity, Message, MethodCall, MethodResult};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 
-use super::ledger::{Entry, Ledger};
+use super::ledger::{Entry, Ledger, Reader};
 use super::options::{As, Peer};
 use super::shape::{self, Shaped};
 use super::twin::Twin;
@@ -23,8 +24,10 @@ use crate::store::Table;
 const WAITING_MAX: usize = 1_024;
 /// Bytes of messages that one lane has on its way.
 const LANE_BYTES_MAX: u64 = 4 << 20;
-/// Clients on the way upstream at once; who comes later is told of and waits for the next start.
-pub(super) const LANES_MAX: usize = 1_000;
+/// Clients on the way upstream at once; who comes later is told of, and what he sends waits for the next start.
+const LANES_MAX: usize = 1_000;
+/// Names of refused ones that are told.
+const NAMES_MAX: usize = 100;
 /// How long the last words of a lane may take when the hub ends.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -37,17 +40,100 @@ pub(super) struct Lanes {
     /// By who goes upstream by it.
     lanes: BTreeMap<Identity, Lane>,
     common: Arc<Common>,
-    told_full: bool,
 }
 
 /// What lanes and the forwarder share.
-pub(super) struct Common {
+pub(crate) struct Common {
     ledger: Mutex<Ledger>,
-    /// Something was acknowledged, or a lane has room again.
+    /// Something was acknowledged, a lane has room again, or somebody is let in or refused.
     pub(super) moved: Notify,
+    doors: Mutex<Doors>,
+}
+
+/// Who is let in upstream.
+#[derive(Debug, Default)]
+struct Doors {
+    connected: BTreeSet<Identity>,
+    refused: BTreeSet<Identity>,
+    /// Those for whom there is no lane.
+    without: BTreeSet<Identity>,
+    lanes: usize,
 }
 
 impl Common {
+    fn doors(&self) -> MutexGuard<'_, Doors> {
+        self.doors.lock().expect("nothing panics while it holds the doors")
+    }
+
+    /// Whose events are passed by, so that they hold up nobody else: those who are refused, while others are let in. If
+    /// nobody is, it is not their names that are wrong.
+    pub(super) fn refused(&self) -> BTreeSet<Identity> {
+        let doors = self.doors();
+        let refused = (!doors.connected.is_empty()).then_some(&doors.refused).into_iter().flatten();
+        refused.chain(&doors.without).cloned().collect()
+    }
+
+    fn let_in(&self, who: &Identity) {
+        let mut doors = self.doors();
+        doors.refused.remove(who);
+        doors.connected.insert(who.clone());
+        drop(doors);
+        self.moved.notify_one();
+    }
+
+    fn turned_away(&self, who: &Identity, refused: bool) {
+        let mut doors = self.doors();
+        doors.connected.remove(who);
+        if refused {
+            doors.refused.insert(who.clone());
+        }
+        drop(doors);
+        self.moved.notify_one();
+    }
+
+    /// The same as numbers.
+    pub(crate) fn samples(&self, log: impl Fn(u8) -> u64) -> [Sample; 3] {
+        let (open, left, _) = self.ledger().sizes();
+        let unread = self.unread(log) + left;
+        let refused = self.doors().refused.len();
+        let gauge = |name, help, value: u64| Sample::gauge(name, help, value as f64);
+        [
+            gauge("isotherm_hub_upstream_open", "Events on their way upstream", open as u64),
+            gauge(
+                "isotherm_hub_upstream_waiting",
+                "Events that wait in the log to go upstream, about",
+                unread,
+            ),
+            gauge("isotherm_hub_upstream_refused", "Identities that are refused upstream", refused as u64),
+        ]
+    }
+
+    /// Events that were not looked at yet.
+    fn unread(&self, log: impl Fn(u8) -> u64) -> u64 {
+        let partitions = 0..crate::core::Core::PARTITIONS;
+        let next: Vec<u64> = partitions.clone().map(log).collect(); // first: it may take the core's lock
+        let ledger = self.ledger();
+        partitions.zip(next).map(|(it, next)| next.saturating_sub(ledger.front(it))).sum()
+    }
+
+    /// What is on the way, for whoever operates the hub.
+    pub(crate) fn status(&self, log: impl Fn(u8) -> u64) -> Value {
+        let (open, left, passed) = self.ledger().sizes();
+        let unread = self.unread(log);
+        let doors = self.doors();
+        let refused: Vec<&str> = doors.refused.iter().take(NAMES_MAX).map(Identity::as_str).collect();
+        json!({
+            "lanes": doors.lanes,
+            "connected": doors.connected.len(),
+            "refused": refused,
+            "withoutLane": doors.without.len(),
+            "open": open,
+            "unread": unread,
+            "leftByOutages": left,
+            "sendersPassedBy": passed,
+        })
+    }
+
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("nothing panics while it holds the ledger")
     }
@@ -69,27 +155,21 @@ struct Job {
 impl Lanes {
     pub(super) fn new(shared: Arc<Shared>, host: Host, peer: Peer, folder: PathBuf) -> Self {
         let kept = shared.store.load(Table::Upstream).unwrap_or_default();
-        let cursor = |partition: u8| {
+        let recall = |partition: u8| {
             let name = cursor_key(partition);
-            let bytes = kept.iter().find(|(key, _)| *key == name).map(|(_, bytes)| bytes.as_slice())?;
-            Some(u64::from_le_bytes(bytes.try_into().ok()?))
+            let bytes = kept.iter().find(|(key, _)| *key == name).map(|(_, bytes)| bytes.clone());
+            (bytes, shared.core().partition(partition).first)
         };
-        let first = |partition: u8| shared.core().partition(partition).first;
         let partitions = 0..crate::core::Core::PARTITIONS;
-        let cursors: Vec<u64> = partitions.map(|it| cursor(it).unwrap_or_default().max(first(it))).collect();
-        for (partition, cursor) in cursors.iter().enumerate() {
-            shared.store.hold_events(partition, *cursor);
+        let ledger = Ledger::recall(partitions.clone().map(recall));
+        for partition in partitions {
+            let wanted_from = ledger.wanted_from(partition, &BTreeSet::new());
+            shared.store.hold_events(usize::from(partition), wanted_from);
         }
-        let common = Common { ledger: Mutex::new(Ledger::from_cursors(cursors)), moved: Notify::new() };
-        Self {
-            shared,
-            host,
-            peer,
-            folder,
-            lanes: BTreeMap::new(),
-            common: Arc::new(common),
-            told_full: false,
-        }
+        let common =
+            Arc::new(Common { ledger: Mutex::new(ledger), moved: Notify::new(), doors: Mutex::default() });
+        let _ = shared.upstream.set(Arc::clone(&common)); // a hub has one way upstream
+        Self { shared, host, peer, folder, lanes: BTreeMap::new(), common }
     }
 
     pub(super) fn common(&self) -> Arc<Common> {
@@ -125,9 +205,11 @@ impl Lanes {
             return Ok(());
         }
         if self.lanes.len() >= LANES_MAX {
-            if !std::mem::replace(&mut self.told_full, true) {
+            let mut doors = self.common.doors();
+            if doors.without.is_empty() {
                 tracing::error!(%who, LANES_MAX, "too many identities go upstream; what they send waits");
             }
+            doors.without.insert(who.clone());
             return Ok(());
         }
         let name = who.as_str().replace('/', "-");
@@ -164,11 +246,12 @@ impl Lanes {
         };
         let task = tokio::spawn(going.run());
         self.lanes.insert(who.clone(), Lane { events, reported, task });
+        self.common.doors().lanes = self.lanes.len();
         Ok(())
     }
 
     /// Takes an event along, if its lane has room; says whether it was taken.
-    pub(super) async fn take(&mut self, event: &Event) -> bool {
+    pub(super) async fn take(&mut self, event: &Event, reader: Reader) -> bool {
         let entry = Entry { partition: event.partition, sequence: event.sequence };
         let (who, messages) = match self.peer.identities() {
             As::Themselves => (event.from.clone(), vec![shape::for_hub(event.message.clone())]),
@@ -188,7 +271,7 @@ impl Lanes {
         let Some(lane) = self.lanes.get(&who) else { return false };
         match lane.events.try_reserve() {
             Ok(room) => {
-                self.common.ledger().begin(entry);
+                self.common.ledger().begin(entry, reader, &who, event.enqueued);
                 room.send(Job { messages, entry });
                 true
             }
@@ -263,6 +346,7 @@ impl Going {
                 progress = self.client.next_or_delivered(self.delivered) => match progress {
                     Progress::Delivered(below) => self.arrived(below),
                     Progress::Event(event) => self.hear(event).await,
+                    Progress::Refused { reason } => self.refused(&reason),
                 },
                 Some((call, result)) = self.answers.recv() => self.respond(call, result),
                 () = self.reported.notified() => self.report(),
@@ -326,10 +410,11 @@ impl Going {
 
     /// What upstream has acknowledged need not be kept here any more.
     fn settle(&mut self) {
+        let now = self.shared.host.wall();
         let mut ledger = self.common.ledger();
         let mut any = false;
         while let Some((_, entries)) = self.sent.pop_front_if(|(end, _)| *end <= self.delivered) {
-            entries.into_iter().for_each(|entry| ledger.done(entry));
+            entries.into_iter().for_each(|entry| ledger.done(entry, now));
             any = true;
         }
         drop(ledger);
@@ -347,6 +432,7 @@ impl Going {
                 self.report();
             }
             Heard::Connected => {
+                self.common.let_in(&self.who);
                 if let Some(twin) = &mut self.twin {
                     twin.begin();
                 }
@@ -355,8 +441,15 @@ impl Going {
             Heard::Method(call) => self.call(call),
             Heard::CloudToDevice { message, delivery } => self.pass_on(message, delivery).await,
             Heard::Input { delivery, .. } => self.client.accept(delivery), // no route of upstream's leads here
-            Heard::Disconnected { .. } | Heard::Stop => {}
+            Heard::Disconnected { .. } => self.common.turned_away(&self.who, false),
+            Heard::Stop => {}
         }
+    }
+
+    fn refused(&self, reason: &str) {
+        let who = &self.who;
+        tracing::error!(%who, reason, "is refused upstream; what it sends waits, and holds up nobody else");
+        self.common.turned_away(who, true);
     }
 
     fn report(&mut self) {

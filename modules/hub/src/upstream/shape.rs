@@ -223,6 +223,7 @@ mod tests {
             source: EventSource::Telemetry,
             from: Identity::module("edge", "filter").unwrap(),
             generation: String::new(),
+            fresh: false,
             message,
         }
     }

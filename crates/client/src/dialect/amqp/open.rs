@@ -11,7 +11,7 @@ use fe2o3_amqp::{
 };
 use fe2o3_amqp_types::{
     definitions::{Error, Fields, SenderSettleMode},
-    messaging::{Body, Message as Wire, MessageId, Properties},
+    messaging::{Body, Message as Wire, MessageId, Properties, Target as Terminus, TerminusDurability},
     primitives::{Symbol, Value},
 };
 use isotherm_host::{BoxStream, Host};
@@ -182,8 +182,12 @@ async fn attach(target: &Target, password: Password, session: &mut SessionHandle
     let identity = match &target.dialect {
         Dialect::Hub(hub) => &hub.identity,
         Dialect::Entity(entity) => {
-            let telemetry = sender(session, &entity.address, &entity.address, None, SenderSettleMode::Mixed);
-            let telemetry = telemetry.await?;
+            let mut to = Terminus::from(entity.address.as_str());
+            if cbs.is_none() {
+                // A broker may make a queue for whoever names it: it is to be one that outlives the broker's process.
+                to.durable = TerminusDurability::Configuration;
+            }
+            let telemetry = sender(session, &entity.address, to, None, SenderSettleMode::Mixed).await?;
             return Ok(Links { cbs, telemetry, deliveries: None, methods: None, twin: None, renew_after });
         }
         Dialect::Broker(_) => unreachable!("brokers are spoken to by MQTT"),
@@ -191,7 +195,7 @@ async fn attach(target: &Target, password: Password, session: &mut SessionHandle
     let root = root(identity);
     let events = format!("{root}/messages/events");
     let telemetry =
-        sender(session, "telemetry", &events, Some(fields(None)), SenderSettleMode::Mixed).await?;
+        sender(session, "telemetry", events.as_str(), Some(fields(None)), SenderSettleMode::Mixed).await?;
     let from = match identity.module_id() {
         Some(_) => events,
         None => format!("{root}/messages/devicebound"),
@@ -262,20 +266,19 @@ async fn pair(
 async fn sender(
     session: &mut SessionHandle<()>,
     name: &str,
-    address: &str,
+    to: impl Into<Terminus>,
     properties: Option<Fields>,
     settles: SenderSettleMode,
 ) -> Result<Sender, Over> {
-    let mut builder = Sender::builder()
-        .name(name)
-        .target(address)
-        .sender_settle_mode(settles)
-        .verify_incoming_target(false);
+    let to = to.into();
+    let address = to.address.clone().unwrap_or_default();
+    let mut builder =
+        Sender::builder().name(name).target(to).sender_settle_mode(settles).verify_incoming_target(false);
     if let Some(properties) = properties {
         builder = builder.properties(properties);
     }
     builder.attach(session).await.map_err(|error| match &error {
-        SenderAttachError::RemoteClosedWithError(why) => refused(why, address),
+        SenderAttachError::RemoteClosedWithError(why) => refused(why, &address),
         _ => Over::lost(format_args!("{address}: {error} ({error:?})")),
     })
 }

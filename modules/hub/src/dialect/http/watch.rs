@@ -224,6 +224,7 @@ pub(crate) async fn status(State(door): State<Door>, headers: HeaderMap) -> Answ
         .collect();
     let counters: serde_json::Map<String, Value> =
         core.counters().list().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect();
+    let upstream = shared.upstream.get().map(|way| way.status(|it| core.partition(it).next));
     Ok(Json(json!({
         "queued": core.held(),
         "queues": queues,
@@ -236,8 +237,10 @@ pub(crate) async fn status(State(door): State<Door>, headers: HeaderMap) -> Answ
             "queuesBytes": shared.store.queues_bytes(),
             "eventsBytes": shared.store.events_bytes(),
             "refusing": shared.store.refusing(),
+            "upstreamFull": shared.store.is_upstream_full(),
             "trouble": shared.store.trouble(),
         },
+        "upstream": upstream,
     })))
 }
 
@@ -257,6 +260,7 @@ mod tests {
             source: EventSource::Telemetry,
             from: Identity::device("d").unwrap(),
             generation: String::new(),
+            fresh: false,
             message: Message::default(),
         };
         let mut events: Vec<_> = in_turn(vec![event(1, 100), event(2, 40), event(3, 41)]).collect();

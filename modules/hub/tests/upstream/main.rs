@@ -1,22 +1,26 @@
 //! A hub behind a hub: what reaches `$upstream` here arrives there, and what is desired, called and sent there
 //! arrives here; with the other side away, stopped and started again meanwhile.
 
+#[path = "../support/readings.rs"]
+mod readings;
+#[path = "../support/mod.rs"]
 mod support;
 
+mod devicebound;
+mod fresh;
+mod full;
+mod refused;
+
 use std::path::Path;
-use std::time::Duration;
 
 use isotherm_client::{Client, Credentials, Event, Options as ClientOptions};
 use isotherm_host::{Host, MemoryDisk};
 use isotherm_hub::{Options, Ready, Upstream, UpstreamProtocol};
-use isotherm_iothub::{ConnectionString, Message};
-use isotherm_proto::{Body, Celsius, Reading};
+use isotherm_iothub::ConnectionString;
+use readings::{LONG, arrived, eventually, reading, send, sequences};
 use serde_json::{Value, json};
 use support::{Folder, Site, ephemeral};
 use tokio::time::timeout;
-
-/// Nothing here takes this long unless it is broken, on a busy machine too.
-const LONG: Duration = Duration::from_secs(90);
 
 /// The cloud: another hub, for which `edge` is a device like any other.
 async fn cloud(state: &Path, ports: Option<&Ready>) -> Site {
@@ -52,7 +56,11 @@ fn upstream(cloud: &Site, protocol: UpstreamProtocol) -> Upstream {
 
 /// The edge, with a filter on it.
 async fn edge(options: Options) -> (Site, Client) {
-    let edge = Site::with(options).await;
+    edge_on(Host::real(), options).await
+}
+
+async fn edge_on(host: Host, options: Options) -> (Site, Client) {
+    let edge = Site::on(host, options).await;
     let content = json!({"modulesContent": {
         "$edgeAgent": {"properties.desired": {"schemaVersion": "1.1", "runtime": {"type": "docker", "settings": {}},
             "systemModules": {}, "modules": {}}},
@@ -68,72 +76,17 @@ async fn edge(options: Options) -> (Site, Client) {
 }
 
 async fn filter(edge: &Site) -> Client {
-    let key = Credentials::Key(edge.key("edge/filter").await);
+    as_module(edge, "edge/filter").await
+}
+
+async fn as_module(edge: &Site, who: &str) -> Client {
+    let key = Credentials::Key(edge.key(who).await);
     let connection: ConnectionString = edge.ready.policies["device"].parse().unwrap();
-    let mut options = ClientOptions::new("edge/filter".parse().unwrap(), &connection.host_name, key);
+    let mut options = ClientOptions::new(who.parse().unwrap(), &connection.host_name, key);
     options.gateway = Some(format!("localhost:{}", edge.ready.ports.mqtts));
     options.roots = Some(edge.ca.clone());
     let host = Host::real().with_disk(std::sync::Arc::new(MemoryDisk::new())).with_own_stop();
     Client::with(&host, options).await.unwrap()
-}
-
-fn reading(sequence: u64) -> Message {
-    let at = "2026-01-01T00:00:00Z".parse().unwrap();
-    let celsius = Celsius::new(21.5).unwrap();
-    let reading = Reading { sensor_id: "attic".to_owned(), sequence, celsius, at };
-    Message::new(reading.encode()).with_property("MessageType", "Alert")
-}
-
-async fn send(client: &mut Client, sequences: std::ops::Range<u64>) {
-    let messages = sequences.map(reading).collect();
-    client.send_all("alert", messages, None).await.unwrap();
-    assert!(timeout(LONG, client.flush(LONG)).await.unwrap(), "the edge takes them");
-}
-
-/// Sequence numbers in the order in which they came for the first time, and how many came again.
-fn sequences(lines: &[Value]) -> (Vec<u64>, usize) {
-    let mut first = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
-    let mut repeats = 0;
-    for line in lines {
-        let bytes = match (line["body"].as_str(), line["bodyBase64"].as_str()) {
-            (Some(text), _) => text.as_bytes().to_vec(),
-            (None, Some(body)) => base64::Engine::decode(&base64::prelude::BASE64_STANDARD, body).unwrap(),
-            (None, None) => panic!("no body: {line}"),
-        };
-        for reading in Body::decode(&bytes).unwrap().readings() {
-            if seen.insert(reading.sequence) {
-                first.push(reading.sequence);
-            } else {
-                repeats += 1;
-            }
-        }
-    }
-    (first, repeats)
-}
-
-/// Watches the cloud until it has this many different readings.
-async fn arrived(cloud: &Site, count: usize) -> Vec<Value> {
-    let watching = async {
-        let mut lines = cloud.watch_lines("kinds=upstream&from=earliest").await;
-        let mut seen = Vec::new();
-        while sequences(&seen).0.len() < count {
-            let line = lines.next().await.unwrap().expect("the watch goes on");
-            seen.extend(serde_json::from_str::<Value>(&line));
-        }
-        seen
-    };
-    timeout(LONG, watching).await.expect("all arrive in time")
-}
-
-/// Asks until the answer is right.
-async fn eventually(what: &str, mut right: impl AsyncFnMut() -> bool) {
-    let asking = async {
-        while !right().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(LONG, asking).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 async fn next_desired(client: &mut Client, wanted: impl Fn(&Value) -> bool) -> Value {
