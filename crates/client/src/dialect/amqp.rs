@@ -184,7 +184,13 @@ async fn ended(session: &mut SessionHandle<()>) -> Over {
 /// Says good-bye, if somebody is there to hear it; then the stream ends first, and all that hangs on it after.
 async fn part(mut open: Open, planned: bool) {
     let alone = open.trunk.is_private();
-    let said = async { if planned || !alone { open.trunk.leave(&mut open.session).await } else { false } };
+    let said = async {
+        if planned && let Some(deliveries) = open.deliveries.take() {
+            // The good-bye goes another way inside the library, and would overtake what was accepted last.
+            let _ = deliveries.close().await;
+        }
+        if planned || !alone { open.trunk.leave(&mut open.session).await } else { false }
+    };
     if timeout(CLOSE_WITHIN, said).await != Ok(true) {
         open.cord.cut();
         open.trunk.forget().await;

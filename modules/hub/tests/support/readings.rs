@@ -28,14 +28,16 @@ pub async fn send(client: &mut Client, sequences: std::ops::Range<u64>) {
     assert!(timeout(LONG, client.flush(LONG)).await.unwrap(), "the edge takes them");
 }
 
-/// The sequence numbers that a line of a watch holds.
+/// The body of a line of a watch.
+pub fn body(line: &Value) -> Vec<u8> {
+    let body = line["bodyBase64"].as_str().unwrap_or_else(|| panic!("no body: {line}"));
+    base64::Engine::decode(&base64::prelude::BASE64_STANDARD, body).unwrap()
+}
+
+/// The sequence numbers in it.
 fn numbers(line: &Value) -> Vec<u64> {
-    let bytes = match (line["body"].as_str(), line["bodyBase64"].as_str()) {
-        (Some(text), _) => text.as_bytes().to_vec(),
-        (None, Some(body)) => base64::Engine::decode(&base64::prelude::BASE64_STANDARD, body).unwrap(),
-        (None, None) => panic!("no body: {line}"),
-    };
-    Body::decode(&bytes).unwrap().readings().iter().map(|reading| reading.sequence).collect()
+    let body = Body::decode(&body(line)).unwrap();
+    body.readings().iter().map(|reading| reading.sequence).collect()
 }
 
 /// Sequence numbers in the order in which they came for the first time, and how many came again.

@@ -60,13 +60,15 @@ impl Talk<'_> {
                 {
                     return Over::lost(error);
                 }
+                self.shared.lock().acknowledge.pop_front_if(|it| *it == id);
             }
             self.shared.lock().told();
         }
     }
 
+    /// It stays the next until it was said.
     fn next_accepted(&self) -> Option<u32> {
-        self.shared.lock().acknowledge.pop_front()
+        self.shared.lock().acknowledge.front().copied()
     }
 
     /// Takes calls, as long as the user has room for them.
