@@ -65,16 +65,32 @@ pub(super) struct Keeper {
     path: PathBuf,
     cache_bytes: usize,
     database: Option<Database>,
+    /// What was last committed was damaged, and what had been committed before is in force.
+    stepped_back: bool,
 }
 
 impl Keeper {
     pub(super) fn open(disk: &Arc<dyn Disk>, dir: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let path = dir.join(FILE);
-        let mut keeper = Self { disk: Arc::clone(disk), path, cache_bytes, database: None };
-        match keeper.database().map(drop) {
+        let mut keeper =
+            Self { disk: Arc::clone(disk), path, cache_bytes, database: None, stepped_back: false };
+        let checked = keeper.database().map(drop).and_then(|()| keeper.check());
+        match checked {
             Ok(()) => Ok(keeper),
             Err(error) => Err(StoreError::new(&keeper.path, error)),
         }
+    }
+
+    /// Looks at every page and its checksum, once: later nobody would notice that a bit has rotted.
+    fn check(&mut self) -> io::Result<()> {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        let whole = database.check_integrity().map_err(io_error)?;
+        if !whole {
+            self.stepped_back = true;
+            let path = self.path.display();
+            tracing::error!(%path, "the database is damaged on disk; what it held before its last changes is in force");
+        }
+        Ok(())
     }
 
     fn database(&mut self) -> io::Result<&Database> {
@@ -142,3 +158,6 @@ fn io_error(error: impl Into<redb::Error>) -> io::Error {
         other => io::Error::other(other),
     }
 }
+
+#[cfg(test)]
+mod tests;
