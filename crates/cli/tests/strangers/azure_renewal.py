@@ -86,8 +86,9 @@ missing = {str(n + 1) for n in range(sent)} - bodies
 assert not missing, missing
 client.shutdown()
 
-# nobody is there any more: said at once, or after the time that was asked for
+# nobody is there: said at once, or after the time that was asked for
+create_device("never-came")
 for wait in (0, 1):
-    status, body = rest("POST", path, {"methodName": "echo", "connectTimeoutInSeconds": wait})
+    status, body = rest("POST", "/twins/never-came/methods", {"methodName": "echo", "connectTimeoutInSeconds": wait})
     assert status == 404, (status, body)
 print("ok")
