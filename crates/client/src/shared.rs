@@ -245,3 +245,19 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+    fn so_many_answers_wait_for_the_hub_and_the_oldest_gives_way_to_one_more() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for number in 0..=RESPONSES_MAX {
+            state.respond(number.to_string(), 200, Vec::new(), now);
+        }
+        assert_eq!(state.responses.len(), RESPONSES_MAX);
+        assert_eq!(state.responses[0].rid, "1");
+    }
+}

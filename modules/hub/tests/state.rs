@@ -192,3 +192,22 @@ async fn each_module_has_a_workload_socket_that_answers_for_itself_alone_with_a_
     site.stop().await;
     assert!(!path.exists(), "the socket goes with the hub");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_as_many_modules_as_a_device_may_have_has_a_workload_socket_and_one_more_is_not_made() {
+    let folder = Folder::new("many");
+    let site = Site::with(options(&folder)).await;
+    let known = site.ready.modules.len();
+    let modules: Vec<Value> = (known..51)
+        .map(|number| json!({"id": "edge", "moduleId": format!("m{number}"), "importMode": "create"}))
+        .collect();
+    let answer = site.rest("POST", "/devices", Value::from(modules)).await;
+    let said: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(said["errors"].as_array().map(Vec::len), Some(1), "{said}");
+    assert_eq!(said["errors"][0]["moduleId"], "m50");
+    site.stop().await;
+    let sockets = folder.path().join("s");
+    let site = Site::with(Options { workload_dir: Some(sockets), ..options(&folder) }).await;
+    assert_eq!((site.ready.modules.len(), site.ready.workloads.len()), (50, 50));
+    site.stop().await;
+}

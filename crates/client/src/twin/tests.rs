@@ -136,3 +136,20 @@ fn a_saved_twin_is_news_at_the_next_start_and_nonsense_is_not() {
     assert_eq!(Mirror::restored(Some(b"{")).take_news(), None);
     assert_eq!(Mirror::restored(None).take_news(), None);
 }
+
+#[test]
+fn so_many_patches_that_cannot_be_one_are_told_apart_and_more_than_that_as_one() {
+    let mut mirror = known(1);
+    // Each makes an object of what the one before removed, so that no two of them are one patch.
+    for number in 0..PATCHES_MAX {
+        mirror.report(apart(number)).unwrap();
+    }
+    assert_eq!(mirror.patches.len(), PATCHES_MAX);
+    mirror.report(apart(PATCHES_MAX)).unwrap();
+    assert_eq!(mirror.patches.len(), PATCHES_MAX);
+}
+
+/// A patch that cannot be told in one with the patch of the number before.
+fn apart(number: usize) -> Value {
+    json!({format!("x{number}"): {"b": 1}, format!("x{}", number + 1): null})
+}

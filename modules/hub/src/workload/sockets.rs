@@ -16,8 +16,8 @@ use super::{Workload, listen};
 const SOCKET: &str = "workload.sock";
 /// How often it is looked whether modules came or went.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Sockets at once; a module beyond has to come in with its key.
-const SOCKETS_MAX: usize = 256;
+/// Sockets at once: as many as a device may have modules. A module beyond would have to come in with its key.
+const SOCKETS_MAX: usize = 50;
 
 /// The sockets that are open.
 pub(crate) struct Sockets {

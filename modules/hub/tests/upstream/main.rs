@@ -9,6 +9,7 @@ mod support;
 mod devicebound;
 mod fresh;
 mod full;
+mod limits;
 mod refused;
 
 use std::path::Path;
