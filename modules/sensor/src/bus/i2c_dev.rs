@@ -12,9 +12,11 @@ use linux_embedded_hal::{
 };
 
 /// Error numbers of Linux, the same on all its architectures that we build for.
+const ENOENT: i32 = 2;
 const ENXIO: i32 = 6;
 const EACCES: i32 = 13;
 const EBUSY: i32 = 16;
+const ENODEV: i32 = 19;
 const EOPNOTSUPP: i32 = 95;
 const ETIMEDOUT: i32 = 110;
 const EREMOTEIO: i32 = 121;
@@ -109,11 +111,17 @@ impl BusError {
             .map_or_else(|| said.to_string(), |number| io::Error::from_raw_os_error(number).to_string());
         let at = address.map_or_else(|| bus.to_owned(), |address| format!("{bus}, address {address:#04x}"));
         let help = match number {
+            Some(ENOENT | ENXIO | ENODEV) if address.is_none() => {
+                "; no such bus: it is turned on by dtparam=i2c_arm=on on a Raspberry Pi, and a container needs it among its \
+                 Devices; SENSOR_I2C_BUS names another"
+            }
             Some(EBUSY) => "; the kernel's driver owns the chip: set SENSOR_CHIP=hwmon",
             Some(ENXIO | EREMOTEIO | ETIMEDOUT) => {
                 "; no chip answers: check the wiring and SENSOR_I2C_ADDRESS"
             }
-            Some(EACCES) => "; this user may not use the bus: add it to the group that owns the device",
+            Some(EACCES) => {
+                "; this user may not use the bus: add it to the group that owns the device, by GroupAdd in a container"
+            }
             Some(EOPNOTSUPP) => "; the adapter knows neither I2C nor SMBus words",
             _ => "",
         };
@@ -230,6 +238,6 @@ mod tests {
     #[test]
     fn a_bus_that_does_not_exist_is_named() {
         let error = I2cDev::open(Path::new("/dev/i2c-none")).unwrap_err().to_string();
-        assert!(error.starts_with("/dev/i2c-none: "), "{error}");
+        assert!(error.starts_with("/dev/i2c-none: ") && error.contains("; no such bus: "), "{error}");
     }
 }
