@@ -9,6 +9,7 @@
 //! the calls and the messages of one identity if the other side is a hub. All of it can be lost with the process: the
 //! cursors and what was last desired are in the store, and the rest comes again.
 
+mod common;
 mod forward;
 mod lane;
 mod ledger;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use isotherm_host::Host;
 use tokio::task::JoinSet;
 
-pub(crate) use lane::Common;
+pub(crate) use common::Common;
 pub use options::{Upstream, UpstreamProtocol};
 
 use crate::place::Place;

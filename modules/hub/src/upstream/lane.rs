@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use isotherm_client::{Call, Client, Custody, Delivery, Event as Heard, Progress, SendError, WhenFull};
 use isotherm_host::Host;
-use isotherm_host::metrics::Sample;
 use isotherm_iothub::{Identity, Message, MethodCall, MethodResult};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
+use super::common::Common;
 use super::ledger::{Entry, Ledger, Reader};
 use super::options::{As, Peer};
 use super::shape::{self, Shaped};
@@ -26,8 +26,6 @@ const WAITING_MAX: usize = 1_024;
 const LANE_BYTES_MAX: u64 = 4 << 20;
 /// Clients on the way upstream at once; who comes later is told of, and what he sends waits for the next start.
 const LANES_MAX: usize = 1_000;
-/// Names of refused ones that are told.
-const NAMES_MAX: usize = 100;
 /// How long the last words of a lane may take when the hub ends.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -40,103 +38,6 @@ pub(super) struct Lanes {
     /// By who goes upstream by it.
     lanes: BTreeMap<Identity, Lane>,
     common: Arc<Common>,
-}
-
-/// What lanes and the forwarder share.
-pub(crate) struct Common {
-    ledger: Mutex<Ledger>,
-    /// Something was acknowledged, a lane has room again, or somebody is let in or refused.
-    pub(super) moved: Notify,
-    doors: Mutex<Doors>,
-}
-
-/// Who is let in upstream.
-#[derive(Debug, Default)]
-struct Doors {
-    connected: BTreeSet<Identity>,
-    refused: BTreeSet<Identity>,
-    /// Those for whom there is no lane.
-    without: BTreeSet<Identity>,
-    lanes: usize,
-}
-
-impl Common {
-    fn doors(&self) -> MutexGuard<'_, Doors> {
-        self.doors.lock().expect("nothing panics while it holds the doors")
-    }
-
-    /// Whose events are passed by, so that they hold up nobody else: those who are refused, while others are let in. If
-    /// nobody is, it is not their names that are wrong.
-    pub(super) fn refused(&self) -> BTreeSet<Identity> {
-        let doors = self.doors();
-        let refused = (!doors.connected.is_empty()).then_some(&doors.refused).into_iter().flatten();
-        refused.chain(&doors.without).cloned().collect()
-    }
-
-    fn let_in(&self, who: &Identity) {
-        let mut doors = self.doors();
-        doors.refused.remove(who);
-        doors.connected.insert(who.clone());
-        drop(doors);
-        self.moved.notify_one();
-    }
-
-    fn turned_away(&self, who: &Identity, refused: bool) {
-        let mut doors = self.doors();
-        doors.connected.remove(who);
-        if refused {
-            doors.refused.insert(who.clone());
-        }
-        drop(doors);
-        self.moved.notify_one();
-    }
-
-    /// The same as numbers.
-    pub(crate) fn samples(&self, log: impl Fn(u8) -> u64) -> [Sample; 3] {
-        let (open, left, _) = self.ledger().sizes();
-        let unread = self.unread(log) + left;
-        let refused = self.doors().refused.len();
-        let gauge = |name, help, value: u64| Sample::gauge(name, help, value as f64);
-        [
-            gauge("isotherm_hub_upstream_open", "Events on their way upstream", open as u64),
-            gauge(
-                "isotherm_hub_upstream_waiting",
-                "Events that wait in the log to go upstream, about",
-                unread,
-            ),
-            gauge("isotherm_hub_upstream_refused", "Identities that are refused upstream", refused as u64),
-        ]
-    }
-
-    /// Events that were not looked at yet.
-    fn unread(&self, log: impl Fn(u8) -> u64) -> u64 {
-        let partitions = 0..crate::core::Core::PARTITIONS;
-        let next: Vec<u64> = partitions.clone().map(log).collect(); // first: it may take the core's lock
-        let ledger = self.ledger();
-        partitions.zip(next).map(|(it, next)| next.saturating_sub(ledger.front(it))).sum()
-    }
-
-    /// What is on the way, for whoever operates the hub.
-    pub(crate) fn status(&self, log: impl Fn(u8) -> u64) -> Value {
-        let (open, left, passed) = self.ledger().sizes();
-        let unread = self.unread(log);
-        let doors = self.doors();
-        let refused: Vec<&str> = doors.refused.iter().take(NAMES_MAX).map(Identity::as_str).collect();
-        json!({
-            "lanes": doors.lanes,
-            "connected": doors.connected.len(),
-            "refused": refused,
-            "withoutLane": doors.without.len(),
-            "open": open,
-            "unread": unread,
-            "leftByOutages": left,
-            "sendersPassedBy": passed,
-        })
-    }
-
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("nothing panics while it holds the ledger")
-    }
 }
 
 /// The near end of a lane.
@@ -166,8 +67,7 @@ impl Lanes {
             let wanted_from = ledger.wanted_from(partition, &BTreeSet::new());
             shared.store.hold_events(usize::from(partition), wanted_from);
         }
-        let common =
-            Arc::new(Common { ledger: Mutex::new(ledger), moved: Notify::new(), doors: Mutex::default() });
+        let common = Arc::new(Common::new(ledger));
         let _ = shared.upstream.set(Arc::clone(&common)); // a hub has one way upstream
         Self { shared, host, peer, folder, lanes: BTreeMap::new(), common }
     }
@@ -205,11 +105,9 @@ impl Lanes {
             return Ok(());
         }
         if self.lanes.len() >= LANES_MAX {
-            let mut doors = self.common.doors();
-            if doors.without.is_empty() {
+            if self.common.go_without(who) {
                 tracing::error!(%who, LANES_MAX, "too many identities go upstream; what they send waits");
             }
-            doors.without.insert(who.clone());
             return Ok(());
         }
         let name = who.as_str().replace('/', "-");
@@ -246,7 +144,7 @@ impl Lanes {
         };
         let task = tokio::spawn(going.run());
         self.lanes.insert(who.clone(), Lane { events, reported, task });
-        self.common.doors().lanes = self.lanes.len();
+        self.common.one_lane_more();
         Ok(())
     }
 
