@@ -4,15 +4,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use isotherm_client::setting;
 use serde_json::{Value, json};
 
 use super::Door;
 use super::devices::document;
 use super::failure::{Answer, Failure};
 use crate::core::Right;
-
-/// What stands for the level that `LOG_LEVEL` said at the start, as in the modules' twins.
-const DEFAULT: &str = "default";
 
 /// `GET /isotherm/v1/log`.
 pub(crate) async fn get(State(door): State<Door>, headers: HeaderMap) -> Answer<Json<Value>> {
@@ -25,12 +23,9 @@ pub(crate) async fn put(State(door): State<Door>, headers: HeaderMap, body: Byte
     door.authorize(&headers, Right::ServiceConnect, "/")?;
     let wrong = |why: String| Failure::argument(&door.shared.host, why);
     let document = document(&door, &body)?;
-    let level = document["level"]
-        .as_str()
-        .ok_or_else(|| wrong("level is not set; right would be {\"level\": \"debug\"}".to_owned()))?;
-    let said = Some(level).filter(|level| !level.eq_ignore_ascii_case(DEFAULT));
-    door.shared.host.log.turn(said).map_err(|why| wrong(format!("level: {why}, or {DEFAULT}")))?;
-    tracing::info!(level, "how much is logged was changed");
+    let level = setting::log_level(&document["level"]).map_err(|why| wrong(format!("level: {why}")))?;
+    door.shared.host.log.turn(level.as_deref()).map_err(wrong)?;
+    tracing::info!(level = door.shared.host.log.level(), "how much is logged was changed");
     Ok(shown(&door))
 }
 
