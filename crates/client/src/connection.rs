@@ -123,9 +123,7 @@ impl Over {
     fn failed(reason: impl ToString) -> Self {
         Self { reason: reason.to_string(), refused: None, planned: false, stood: None }
     }
-}
 
-impl Over {
     /// Whether it is this identity that is not let in; nothing else makes it better than that it is made known there.
     fn is_for_us(&self) -> bool {
         matches!(self.refused, Some(ConnectCode::NotAuthorized | ConnectCode::BadUserNameOrPassword))
