@@ -3,9 +3,10 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use common::{Folder, ISOTHERM, Process, root};
@@ -162,22 +163,28 @@ fn the_doctor_sees_a_clock_that_was_never_set() {
     assert!(said.contains("\"name\":\"clock\",\"verdict\":\"problem\""), "{said}");
 }
 
+/// Starts it with its errors alone logged, into a file; what it says when it is ready comes back too.
+fn logging(words: &[&str], log: &Path) -> (Child, Value) {
+    let mut child = Command::new(ISOTHERM)
+        .args(words)
+        .env("LOG_LEVEL", "error")
+        .current_dir(std::env::temp_dir())
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(log).expect("the folder can be written"))
+        .spawn()
+        .expect("the binary under test starts");
+    let mut line = String::new();
+    let out = child.stdout.as_mut().expect("it is piped");
+    BufReader::new(out).read_line(&mut line).expect("it is text");
+    (child, serde_json::from_str(&line).expect("it is JSON"))
+}
+
 #[test]
 fn a_twin_turns_the_log_up_while_the_module_runs_and_down_again() {
     let folder = Folder::new("log-level");
     let log = folder.join("log");
     let state = folder.join("state").display().to_string();
-    let mut child = Command::new(ISOTHERM)
-        .args(["up", "--state", &state, "--json"])
-        .env("LOG_LEVEL", "error")
-        .current_dir(std::env::temp_dir())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::fs::File::create(&log).expect("the folder can be written"))
-        .spawn()
-        .expect("the binary under test starts");
-    let mut lines =
-        std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().expect("it is piped")));
-    lines.next().expect("it is ready").expect("it is text");
+    let (mut child, _) = logging(&["up", "--state", &state, "--json"], &log);
     let report = |desired: &str, wanted: &str| {
         let patched = isotherm(&["twin", "patch", "filter", desired, "--state", &state], &[]);
         assert_eq!(patched.status.code(), Some(0), "{patched:?}");
@@ -206,17 +213,8 @@ fn a_twin_turns_the_log_up_while_the_module_runs_and_down_again() {
 fn the_hub_is_told_how_much_to_log_while_it_runs_by_who_may_administer_it() {
     let folder = Folder::new("hub-log-level");
     let (log, state) = (folder.join("log"), folder.join("state").display().to_string());
-    let mut hub = Command::new(ISOTHERM)
-        .args(["hub", "--mqtts", "0", "--amqps", "0", "--https", "0", "--state", &state, "--json"])
-        .env("LOG_LEVEL", "error")
-        .current_dir(std::env::temp_dir())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::fs::File::create(&log).expect("the folder can be written"))
-        .spawn()
-        .expect("the binary under test starts");
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(hub.stdout.take().expect("it is piped")));
-    let ready = lines.next().expect("it is ready").expect("it is text");
-    let ready: Value = serde_json::from_str(&ready).expect("it is JSON");
+    let words = ["hub", "--mqtts", "0", "--amqps", "0", "--https", "0", "--state", &state, "--json"];
+    let (mut hub, ready) = logging(&words, &log);
     let say = |words: &[&str]| isotherm(&[&["log", "--state", &state], words].concat(), &[]);
     let shown = |output: &Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
     // A policy that may not: each try is refused, and the refusal is told of at `info`.

@@ -142,10 +142,10 @@ fn so_many_patches_that_cannot_be_one_are_told_apart_and_more_than_that_as_one()
     let mut mirror = known(1);
     // Each makes an object of what the one before removed, so that no two of them are one patch.
     for number in 0..PATCHES_MAX {
-        mirror.report(apart(number)).unwrap();
+        mirror.report(apart(number)).expect("it fits a twin");
     }
     assert_eq!(mirror.patches.len(), PATCHES_MAX);
-    mirror.report(apart(PATCHES_MAX)).unwrap();
+    mirror.report(apart(PATCHES_MAX)).expect("it fits a twin");
     assert_eq!(mirror.patches.len(), PATCHES_MAX);
 }
 

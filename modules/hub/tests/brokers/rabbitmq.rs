@@ -71,8 +71,8 @@ impl Rabbit {
     }
 }
 
-/// What a queue of RabbitMQ holds, read to this number of different messages, in the order in which each came first.
-async fn read_queue(port: u16, name: &str, count: u64) {
+/// What the declared queue holds, read to this number of different messages, in the order in which each came first.
+async fn read_queue(port: u16, count: u64) {
     let reading = async {
         let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await.unwrap();
         let mut connection = Connection::builder()
@@ -82,7 +82,7 @@ async fn read_queue(port: u16, name: &str, count: u64) {
             .await
             .unwrap();
         let mut session = Session::begin(&mut connection).await.unwrap();
-        let address = format!("/amq/queue/{name}");
+        let address = format!("/amq/queue/{DECLARED}");
         let mut receiver = Receiver::attach(&mut session, "counter", address).await.unwrap();
         let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
         while (seen.len() as u64) < count {
@@ -95,10 +95,10 @@ async fn read_queue(port: u16, name: &str, count: u64) {
             }
             receiver.accept(&delivery).await.unwrap();
         }
-        assert_eq!(order, (0..count).collect::<Vec<_>>(), "{name}: in order, after dropping repeats");
+        assert_eq!(order, (0..count).collect::<Vec<_>>(), "in order, after dropping repeats");
         let _ = connection.close().await;
     };
-    timeout(LONG, reading).await.unwrap_or_else(|_| panic!("all of them are in the queue {name}"));
+    timeout(LONG, reading).await.expect("all of them are in the queue");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,7 +112,7 @@ async fn rabbitmq_killed_cut_and_started_again_misses_nothing_by_amqp_and_by_mqt
     let seen = subscriber(rabbit.mqtt).await;
     let (amqp, mqtt) = (Cable::to(rabbit.amqp).await, Cable::to(rabbit.mqtt).await);
     let by_amqp = |address: &str| Edge::to(format!("amqp://guest:guest@127.0.0.1:{}/{address}", amqp.port));
-    let declared = by_amqp("/amq/queue/declared").await;
+    let declared = by_amqp(&format!("/amq/queue/{DECLARED}")).await;
     let mut edges = [Edge::to(format!("mqtt://127.0.0.1:{}", mqtt.port)).await, declared];
     for edge in &mut edges {
         edge.send(300).await;
@@ -136,7 +136,7 @@ async fn rabbitmq_killed_cut_and_started_again_misses_nothing_by_amqp_and_by_mqt
     let again = rabbit.start().await;
     until(&seen, edges[0].sent).await;
     edges[1].all_upstream().await;
-    read_queue(rabbit.amqp, DECLARED, edges[1].sent).await;
+    read_queue(rabbit.amqp, edges[1].sent).await;
     for edge in edges {
         edge.site.stop().await;
     }
