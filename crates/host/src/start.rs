@@ -3,7 +3,7 @@
 mod health;
 mod state;
 
-use crate::{Env, Host, Stop, WiringError, log, metrics};
+use crate::{Env, Host, Stop, WiringError, log, memory, metrics};
 use anyhow::{Context as _, anyhow};
 use std::io;
 use std::process::ExitCode;
@@ -22,6 +22,9 @@ pub const EXIT_CONFIGURATION: u8 = 78;
 
 /// How long a module may take to end once it was told to; container engines kill after ten seconds.
 pub const STOP_GRACE: Duration = Duration::from_secs(9);
+
+/// After this long a module has started, and does what it then goes on doing.
+const STARTED: Duration = Duration::from_secs(2);
 
 /// Nobody answers there: ends the process with exit status 69.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -174,6 +177,10 @@ async fn supervise(
         }
         tracing::warn!(%error, "`{name} health` will not be answered");
     }
+    tokio::spawn(async {
+        sleep(STARTED).await;
+        memory::forget_start();
+    });
     let stop = host.stop.clone();
     let overdue = async {
         stop.stopped().await;

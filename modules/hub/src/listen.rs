@@ -150,8 +150,9 @@ async fn connect(
     }
 }
 
-/// Gives memory back when a crowd has gone, until the hub ends.
+/// Gives memory back: now that the hub has started, and each time that a crowd has gone, until the hub ends.
 pub(crate) async fn tidy(shared: Arc<Shared>) {
+    memory::forget_start();
     let mut most = 0;
     loop {
         tokio::select! {

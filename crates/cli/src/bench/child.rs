@@ -120,6 +120,11 @@ impl Child {
         self.status("VmRSS:")
     }
 
+    /// The part of [`Child::memory`] that is its own, and not pages of its binary.
+    pub(super) fn own_memory(&self) -> u64 {
+        self.status("RssAnon:")
+    }
+
     fn status(&self, field: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(field));

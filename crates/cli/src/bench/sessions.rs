@@ -50,7 +50,7 @@ pub(super) async fn round(
         report.take("hub_idle_memory", "isotherm", "bytes", hub.child.memory() as f64);
         make_devices(host, &hub).await?;
         tokio::time::sleep(REST).await;
-        let before = hub.child.memory();
+        let before = hub.child.own_memory();
         let name = kind.name();
         let mut crowd = Crowd::default();
         let begun = host.now();
@@ -66,7 +66,7 @@ pub(super) async fn round(
             report.trouble(format!("{name}: {turned_away} of {DEVICES} were not let in within {PATIENCE:?}"));
         }
         tokio::time::sleep(REST).await;
-        let each = hub.child.memory().saturating_sub(before) as f64 / DEVICES as f64;
+        let each = hub.child.own_memory().saturating_sub(before) as f64 / DEVICES as f64;
         report.take(&format!("{name}_memory_per_session"), "isotherm", "bytes", each);
         if crowd.left() < DEVICES {
             report.trouble(format!("{name}: only {} of {DEVICES} sessions stayed", crowd.left()));
