@@ -6,6 +6,7 @@
 //! dealt with (the start of a packet, bytes for a slow peer) is kept with the connection.
 
 mod alarm;
+pub(crate) mod nap;
 mod scratch;
 mod share;
 
@@ -53,6 +54,11 @@ pub trait Pilot<S: Session> {
     /// False makes the session's timeouts wait: so that a peer is not blamed for silence while we do not read.
     fn may_time_out(&self) -> bool {
         true
+    }
+    /// True if a thread that has nothing else to do may let a moment pass so that more of this peer's bytes come
+    /// together.
+    fn may_nap(&self) -> bool {
+        false
     }
 }
 
@@ -191,6 +197,9 @@ impl<S: Session, P: Pilot<S>> Line<'_, S, P> {
         let polled = pin!(self.stream.read_buf(&mut room)).poll(cx);
         if let Poll::Ready(Ok(count)) = &polled {
             self.share.took(*count);
+            if self.pilot.may_nap() {
+                nap::took(*count);
+            }
         }
         match ready!(polled) {
             Ok(0) => self.end_as(Ended::PeerClosed),

@@ -3,6 +3,7 @@
 mod health;
 mod state;
 
+use crate::drive::nap;
 use crate::{Env, Host, Stop, WiringError, log, memory, metrics};
 use anyhow::{Context as _, anyhow};
 use std::io;
@@ -156,7 +157,9 @@ fn run_module(
     run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     log::init(&host.env, "info")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // The thread is the module's own, so nobody else is held up by its naps.
+    let runtime = runtime.enable_all().on_thread_park(nap::before_waiting).build();
     let runtime = runtime.context("the runtime does not start")?;
     let outcome = runtime.block_on(supervise(name, host, run));
     runtime.shutdown_background(); // a chip that hangs on its bus must not keep the process

@@ -194,4 +194,8 @@ impl Pilot<ClientSession> for Link<'_> {
     fn may_time_out(&self) -> bool {
         self.may_read()
     }
+
+    fn may_nap(&self) -> bool {
+        true
+    }
 }
