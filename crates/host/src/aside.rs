@@ -1,7 +1,11 @@
 //! A thread beside the others, for work of which there may be much at once and which others should not wait for.
 
-use std::future::Future;
+use crate::BoxFuture;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -51,6 +55,31 @@ impl Aside {
     }
 }
 
+impl Aside {
+    /// Begins `work` there, and goes on with it here from when `here` says so; dropping what comes back ends it.
+    ///
+    /// # Panics
+    /// With the panic of `work`.
+    pub async fn begin<T: Send + 'static>(
+        &self,
+        mut work: BoxFuture<'static, T>,
+        here: Arc<AtomicBool>,
+    ) -> T {
+        let beginning = async move {
+            let done = poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Ready(value) => Poll::Ready(Some(value)),
+                Poll::Pending if here.load(Ordering::Acquire) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            done.await.ok_or(work)
+        };
+        match self.run(beginning).await {
+            Ok(value) => value,
+            Err(work) => work.await,
+        }
+    }
+}
+
 /// A task that ends when nobody waits for it any more.
 struct Running<T>(JoinHandle<T>);
 
@@ -73,6 +102,24 @@ mod tests {
         let (there, after) = aside.run(async move { (current().id(), nice().await) }).await;
         assert_ne!(here, there);
         assert!(after > before || before > 14, "{before} here and {after} there");
+    }
+
+    #[tokio::test]
+    async fn work_begins_there_and_goes_on_here_once_it_is_said_so() {
+        let aside = Aside::start("aside").unwrap();
+        let here = Arc::new(AtomicBool::new(false));
+        let mark = Arc::clone(&here);
+        let work = async move {
+            let first = current().id();
+            tokio::task::yield_now().await;
+            let second = current().id();
+            mark.store(true, Ordering::Release);
+            tokio::task::yield_now().await;
+            [first, second, current().id()]
+        };
+        let [first, second, third] = aside.begin(Box::pin(work), here).await;
+        assert_eq!((first, third), (second, current().id()));
+        assert_ne!(first, third);
     }
 
     #[tokio::test]

@@ -284,6 +284,11 @@ impl Core {
         Ok(())
     }
 
+    /// Whether this is a module of the hub's own device.
+    pub fn is_of_the_site(&self, who: &Identity) -> bool {
+        who.device_id() == self.options.device_id && who.module_id().is_some()
+    }
+
     fn recall_people(&mut self) -> Result<(), StoreError> {
         let twins: HashMap<String, Vec<u8>> = self.store.load(Table::Twins)?.into_iter().collect();
         let feeds: HashMap<String, Vec<u8>> = self.store.load(Table::Subscriptions)?.into_iter().collect();
@@ -294,7 +299,7 @@ impl Core {
                 serde_json::from_slice(&record).map_err(|error| broken(error.to_string()))?;
             let twin = twins.get(&name).ok_or_else(|| broken("has no twin".to_owned()))?;
             let twin: Twin = serde_json::from_slice(twin).map_err(|error| broken(error.to_string()))?;
-            let ours = who.device_id() == self.options.device_id && who.module_id().is_some();
+            let ours = self.is_of_the_site(&who);
             self.last_generation = self.last_generation.max(record.generation);
             let mut person = Person::new(who.clone(), record, twin, ours);
             person.kept = feeds.get(&name).and_then(|bytes| Feeds::read(bytes));

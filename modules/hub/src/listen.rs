@@ -4,12 +4,14 @@
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use isotherm_host::tls::PeerCertificate;
-use isotherm_host::{Aside, BoxListener, BoxStream, Host, Peer, memory};
+use isotherm_host::{Aside, BoxFuture, BoxListener, BoxStream, Host, Peer, memory};
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -29,6 +31,8 @@ const REST: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Fewer connections than this are no crowd.
 const CROWD: usize = 64;
+/// With more connections than this, those that are not of the site's own modules are served where they hold nobody up.
+const MANY: usize = 256;
 /// How long open connections have to end when the hub does.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -48,6 +52,10 @@ pub(crate) struct Room {
     /// Where hands are shaken: a handshake is the dearest thing that a stranger can have for nothing, and a thousand
     /// of them must not stand between those who are in and the hub.
     porch: Aside,
+    /// Where many strangers are served, and whoever has not yet said who it is.
+    yard: Aside,
+    /// Where everybody else is.
+    house: Handle,
 }
 
 impl Room {
@@ -56,6 +64,8 @@ impl Room {
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             porch: host.aside("hub-porch"),
+            yard: host.aside("hub-yard"),
+            house: Handle::current(),
         }
     }
 
@@ -65,6 +75,16 @@ impl Room {
         let seat = seat.map_err(|_| "connections_refused_too_many")?;
         let greeting = Arc::clone(&self.handshakes).try_acquire_owned();
         Ok((seat, greeting.map_err(|_| "connections_refused_too_many_handshakes")?))
+    }
+
+    /// Serves a connection: among many in the yard, until it is known to be of the site.
+    pub(crate) async fn serve(&self, work: BoxFuture<'static, ()>, of_the_site: Arc<AtomicBool>) {
+        if self.open() > MANY { self.yard.begin(work, of_the_site).await } else { work.await }
+    }
+
+    /// Starts a task in the house, from wherever this is called.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.house.spawn(work);
     }
 
     /// How many connections are open.
@@ -142,12 +162,15 @@ async fn connect(
         Err(_) => return shared.counters.count("tls_too_slow"),
     };
     drop(greeting);
-    let arrival = Arrival { certificate: certificate.map(Arc::new), _seat: seat };
-    match door {
-        Door::Mqtts => dialect::mqtt::serve(shared, stream, arrival).await,
-        Door::Amqps => dialect::amqp::serve(shared, stream, arrival).await,
-        Door::Https => dialect::http::serve(shared, stream, arrival).await,
-    }
+    let of_the_site = Arc::default();
+    let certificate = certificate.map(Arc::new);
+    let arrival = Arrival { certificate, of_the_site: Arc::clone(&of_the_site), _seat: seat };
+    let serving: BoxFuture<'static, ()> = match door {
+        Door::Mqtts => Box::pin(dialect::mqtt::serve(Arc::clone(&shared), stream, arrival)),
+        Door::Amqps => Box::pin(dialect::amqp::serve(Arc::clone(&shared), stream, arrival)),
+        Door::Https => Box::pin(dialect::http::serve(Arc::clone(&shared), stream, arrival)),
+    };
+    shared.room.serve(serving, of_the_site).await;
 }
 
 /// Gives memory back: now that the hub has started, and each time that a crowd has gone, until the hub ends.
@@ -179,6 +202,8 @@ fn has_gone(most: usize, open: usize) -> bool {
 pub(crate) struct Arrival {
     /// The certificates that it showed in the handshake, if any.
     certificate: Option<Arc<PeerCertificate>>,
+    /// Set once it has proven to be one of the site's own modules.
+    of_the_site: Arc<AtomicBool>,
     /// Its place among the connections, taken for as long as anybody holds this; a WebSocket outlives its HTTP.
     _seat: Arc<OwnedSemaphorePermit>,
 }
@@ -191,6 +216,16 @@ pub(crate) struct Judged {
 }
 
 impl Arrival {
+    /// Somebody has proven who it is: one of the site's own modules, or not.
+    pub(crate) fn proven(&self, of_the_site: bool) {
+        self.of_the_site.fetch_or(of_the_site, Ordering::AcqRel);
+    }
+
+    /// For [`Room::serve`].
+    pub(crate) fn of_the_site(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.of_the_site)
+    }
+
     /// Whether a certificate was shown at all.
     pub(crate) fn has_certificate(&self) -> bool {
         self.certificate.is_some()
@@ -229,8 +264,29 @@ mod tests {
         assert!(!has_gone(5_000, 2_501) && !has_gone(CROWD - 1, 2));
     }
 
-    #[test]
-    fn there_is_room_for_so_many_connections_and_so_many_handshakes_and_not_one_more() {
+    #[tokio::test]
+    async fn among_many_only_who_is_of_the_site_is_served_where_the_hub_is() {
+        let room = Room::new(&Host::real());
+        let here = std::thread::current().id();
+        let served_here = async |of_the_site: bool| {
+            let (asked, answer) = tokio::sync::oneshot::channel();
+            let known = Arc::new(AtomicBool::new(of_the_site));
+            let work = async move {
+                tokio::task::yield_now().await;
+                let _ = asked.send(std::thread::current().id());
+            };
+            room.serve(Box::pin(work), known).await;
+            answer.await.unwrap() == here
+        };
+        let mut seats: Vec<_> = (0..MANY).map(|_| room.admit().unwrap()).collect();
+        assert!(served_here(false).await, "few");
+        seats.push(room.admit().unwrap());
+        assert!(!served_here(false).await, "many");
+        assert!(served_here(true).await, "many, and one of the site's own");
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_so_many_connections_and_so_many_handshakes_and_not_one_more() {
         let room = Room::new(&Host::real());
         let mut seats = Vec::new();
         while seats.len() < CONNECTIONS_MAX {

@@ -44,7 +44,7 @@ impl Core {
             return Err(ApiError::new(ErrorCode::TooManyDevices, message));
         }
         let mut record = self.blank_record(now.wall);
-        let ours = who.device_id() == self.options.device_id && who.module_id().is_some();
+        let ours = self.is_of_the_site(who);
         if let (true, Some(told_beforehand)) = (ours, self.options.module_generation) {
             record.generation = told_beforehand;
         }

@@ -135,6 +135,12 @@ impl Connection {
     /// Whether somebody may attach as `who`: by a token that was shown, or by the certificate; their own, or that of the
     /// gateway at the end of the chain.
     pub(super) fn prove(&self, who: &Identity, chain: Option<&str>) -> Result<Authenticated, Unauthorized> {
+        let proven = self.find_proof(who, chain)?;
+        self.arrival.proven(self.shared.core().is_of_the_site(who));
+        Ok(proven)
+    }
+
+    fn find_proof(&self, who: &Identity, chain: Option<&str>) -> Result<Authenticated, Unauthorized> {
         let wall = self.shared.host.wall();
         let owner = who.owner();
         let gateway = chain.and_then(|chain| self.shared.core().gateway(who, chain));

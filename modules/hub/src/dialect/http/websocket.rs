@@ -1,12 +1,14 @@
 //! The way in for MQTT and AMQP over WebSocket: any path, as edgeHub has it; what counts is the sub-protocol.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
-use isotherm_host::{BoxStream, websocket};
+use isotherm_host::{BoxFuture, BoxStream, websocket};
 
 use super::Door;
 use crate::dialect;
@@ -53,20 +55,23 @@ fn upgrade(door: Door, mut request: Request) -> Result<Response, &'static str> {
         .body(Body::empty())
         .map_err(|_| "the key is no key")?;
     let upgrading = hyper::upgrade::on(&mut request);
-    tokio::spawn(serve(door, upgrading, agreed.eq_ignore_ascii_case(AMQP)));
+    let shared = Arc::clone(&door.shared);
+    shared.room.spawn(serve(door, upgrading, agreed.eq_ignore_ascii_case(AMQP)));
     Ok(response)
 }
 
-async fn serve(door: Door, upgrading: hyper::upgrade::OnUpgrade, amqp: bool) {
+async fn serve(Door { shared, arrival, .. }: Door, upgrading: hyper::upgrade::OnUpgrade, amqp: bool) {
     let Ok(upgraded) = upgrading.await else {
-        return door.shared.counters.count("websocket_failed");
+        return shared.counters.count("websocket_failed");
     };
     let stream: BoxStream = websocket::upgraded(Box::new(TokioIo::new(upgraded))).await;
-    if amqp {
-        dialect::amqp::serve(door.shared, stream, door.arrival).await;
+    let of_the_site = arrival.of_the_site();
+    let serving: BoxFuture<'static, ()> = if amqp {
+        Box::pin(dialect::amqp::serve(Arc::clone(&shared), stream, arrival))
     } else {
-        dialect::mqtt::serve(door.shared, stream, door.arrival).await;
-    }
+        Box::pin(dialect::mqtt::serve(Arc::clone(&shared), stream, arrival))
+    };
+    shared.room.serve(serving, of_the_site).await;
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {

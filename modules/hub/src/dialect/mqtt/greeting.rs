@@ -53,6 +53,7 @@ impl Connection {
     fn let_in(&self, connect: &Connect) -> Result<Stage, No> {
         let UserName { identity: who, model_id, auth_chain, .. } = user_name(connect)?;
         let authenticated = self.authenticate(&who, auth_chain.as_deref(), connect)?;
+        self.arrival.proven(self.shared.core().is_of_the_site(&who));
         let will = connect.will.as_ref().map(|will| will_message(&who, will)).transpose()?;
         let now = self.shared.now();
         if let Some(model) = &model_id {
