@@ -144,7 +144,8 @@ async fn connect(
     seat: Arc<OwnedSemaphorePermit>,
 ) {
     let tls = shared.tls();
-    let greeting_it = async move { timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await };
+    // Boxed, as what follows is: a connection keeps no room for what it has left behind.
+    let greeting_it = Box::pin(async move { timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await });
     let greeted = tokio::select! {
         biased;
         () = shared.host.stop.stopped() => return,
