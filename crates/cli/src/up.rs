@@ -180,7 +180,7 @@ impl Run<'_> {
 
     /// What went upstream while the modules ended.
     async fn read_rest(&mut self, accounts: &Accounts) -> Result<(), Failure> {
-        while self.picture.delivered.total < accounts.forwarded {
+        while self.picture.delivered.total - self.picture.past_the_filter < accounts.forwarded {
             // For as long as they come: on a busy machine the last of them may take a while.
             match time::timeout(site::PATIENCE, self.lines.next()).await {
                 Ok(line) => match line? {
@@ -195,9 +195,11 @@ impl Run<'_> {
 
     fn say_summary(&self, accounts: &Accounts) -> Result<(), Failure> {
         let delivered = self.picture.delivered.total;
+        let elsewhere = accounts.elsewhere + self.picture.past_the_filter;
         let event = json!({
             "event": "summary",
             "sensed": accounts.sensed,
+            "elsewhere": elsewhere,
             "below": accounts.below,
             "delivered": delivered,
             "repeats": self.picture.repeats + accounts.repeats,
@@ -206,8 +208,9 @@ impl Run<'_> {
             "carried": accounts.carried,
         });
         let sentence = format!(
-            "{} sensed = {delivered} delivered + {} below + {} held{}",
+            "{} sensed{} = {delivered} delivered + {} below + {} held{}",
             accounts.sensed,
+            if elsewhere > 0 { format!(" + {elsewhere} from elsewhere") } else { String::new() },
             accounts.below,
             accounts.held,
             remarks(accounts, self.picture.repeats),

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// A site with the project's own modules, and a way to talk to it.
 struct Site {
     folder: Folder,
-    _up: Process,
+    up: Process,
 }
 
 impl Site {
@@ -27,7 +27,7 @@ impl Site {
         ];
         let mut up = Process::start(&words, &[("SENSOR_CHIP", "simulated"), ("LOG_LEVEL", "error")]);
         up.event("ready");
-        Self { folder, _up: up }
+        Self { folder, up }
     }
 
     fn isotherm(&self, words: &[&str]) -> Output {
@@ -83,6 +83,23 @@ fn an_expectation_is_met_or_missed_and_says_which() {
     assert_eq!(code, Some(1), "{err}");
     let (code, _, err) = site.expect("{}", &["--where", "{"]);
     assert_eq!(code, Some(2), "{err}");
+}
+
+#[test]
+fn the_summary_adds_up_when_readings_were_sent_in_by_others_than_the_sensor() {
+    let mut site = Site::start("sum");
+    let hot = ["--send", r#"{"reading":92}"#, "--where", r#"{"reading":{"reading":92}}"#, "--within", "20s"];
+    let (code, out, err) = site.expect(r#"{"reading":-12,"sensorId":"cold"}"#, &hot);
+    assert_eq!(code, Some(0), "{out}{err}");
+    site.up.interrupt();
+    let summary = site.up.event("summary");
+    let count = |name: &str| summary[name].as_u64().unwrap_or_else(|| panic!("{name} in {summary}"));
+    assert_eq!(count("elsewhere"), 2, "{summary}");
+    assert_eq!(
+        count("sensed") + count("elsewhere"),
+        count("delivered") + count("below") + count("held"),
+        "{summary}"
+    );
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Picture {
     pub(crate) threshold: Option<f64>,
     pub(crate) read: Rate,
     pub(crate) delivered: Rate,
+    /// Readings delivered that others than the filter sent upstream.
+    pub(crate) past_the_filter: u64,
     pub(crate) repeats: u64,
     /// Messages that this watcher was too slow to see (they were delivered all the same).
     pub(crate) unseen: u64,
@@ -96,6 +98,7 @@ impl Picture {
 
     fn take_upstream(&mut self, line: &Map<String, Value>, now: Instant) -> bool {
         let mut fresh = decode::readings(line).next().is_none();
+        let past_the_filter = !text(line, "from").ends_with("/filter");
         for reading in decode::readings(line) {
             let alert = Alert {
                 celsius: celsius(reading),
@@ -109,6 +112,7 @@ impl Picture {
             }
             fresh = true;
             self.delivered.count(now);
+            self.past_the_filter += u64::from(past_the_filter);
             self.alerts.push_front(alert);
             self.alerts.truncate(ALERTS_MAX);
         }
@@ -179,6 +183,15 @@ mod tests {
         let fresh = [7, 8, 7, 8, 9].map(|sequence| picture.take(&upstream(sequence), now));
         assert_eq!(fresh, [true, true, false, false, true]);
         assert_eq!((picture.delivered.total, picture.repeats), (3, 2));
+    }
+
+    #[test]
+    fn what_others_than_the_filter_send_upstream_is_delivered_and_counted_apart() {
+        let (mut picture, now) = (Picture::default(), start());
+        let mut others = upstream(3);
+        others.insert("from".to_owned(), json!("boiler"));
+        [upstream(1), upstream(2), others].iter().for_each(|line| assert!(picture.take(line, now)));
+        assert_eq!((picture.delivered.total, picture.past_the_filter), (3, 1));
     }
 
     #[test]

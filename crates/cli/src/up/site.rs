@@ -50,6 +50,8 @@ struct Part<S> {
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
     pub(crate) sensed: u64,
+    /// Readings that the filter judged and this run's sensor did not sense: sent in by others, or left from before.
+    pub(crate) elsewhere: u64,
     pub(crate) below: u64,
     pub(crate) forwarded: u64,
     pub(crate) held: u64,
@@ -140,8 +142,10 @@ impl Site {
         let _ = time::timeout(PATIENCE, self.drained()).await;
         let filter = self.filter.end().await.unwrap_or_default();
         let queued = queued(&self.service).await.unwrap_or_default();
+        let judged = filter.forwarded + filter.below;
         Accounts {
             sensed: sensor.sensed,
+            elsewhere: (judged + sensor.held + queued).saturating_sub(sensor.sensed),
             below: filter.below,
             forwarded: filter.forwarded.saturating_sub(filter.held),
             held: sensor.held + queued + filter.held,
