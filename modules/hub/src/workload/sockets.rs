@@ -24,12 +24,30 @@ pub(crate) struct Sockets {
     workload: Workload,
     folder: PathBuf,
     open: BTreeMap<String, JoinHandle<()>>,
+    told: Told,
+}
+
+/// What was said of the sockets that cannot be served: each reason once, and again only when it changes.
+#[derive(Debug, Default)]
+struct Told(BTreeMap<String, String>);
+
+impl Told {
+    /// Whether this module's socket is refused for a reason that was not said before.
+    fn refused(&mut self, module: &str, reason: &str) -> bool {
+        self.0.insert(module.to_owned(), reason.to_owned()).as_deref() != Some(reason)
+    }
+
+    /// Whether this module's socket was refused before.
+    fn served(&mut self, module: &str) -> bool {
+        self.0.remove(module).is_some()
+    }
 }
 
 impl Sockets {
     /// Opens one for each module that there is.
     pub(crate) async fn open(workload: Workload, folder: &Path) -> Self {
-        let mut sockets = Self { workload, folder: folder.to_owned(), open: BTreeMap::new() };
+        let mut sockets =
+            Self { workload, folder: folder.to_owned(), open: BTreeMap::new(), told: Told::default() };
         sockets.look().await;
         sockets
     }
@@ -64,16 +82,27 @@ impl Sockets {
             }
             stays
         });
+        self.told.0.retain(|module, _| modules.contains(module));
         for module in modules {
             if self.open.len() < SOCKETS_MAX && !self.open.contains_key(&module) {
-                match self.serve(&module).await {
-                    Ok(task) => drop(self.open.insert(module, task)),
-                    Err(error) => {
-                        let right = "a folder that the hub's user may write to";
-                        tracing::warn!(%error, module, right, "the module's workload socket is not served");
-                    }
-                }
+                self.try_one(module).await;
             }
+        }
+    }
+
+    async fn try_one(&mut self, module: String) {
+        match self.serve(&module).await {
+            Ok(task) => {
+                if self.told.served(&module) {
+                    tracing::info!(module, "the module's workload socket is served now");
+                }
+                self.open.insert(module, task);
+            }
+            Err(error) if self.told.refused(&module, &error.to_string()) => {
+                let right = "a folder that the hub's user may write to";
+                tracing::warn!(%error, module, right, "the module's workload socket is not served");
+            }
+            Err(_) => {}
         }
     }
 
@@ -87,5 +116,21 @@ impl Sockets {
         let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
         let workload = Workload { only: Some(Arc::from(module)), ..self.workload.clone() };
         Ok(tokio::spawn(listen(workload, listener)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_cannot_be_served_is_told_of_once_and_again_when_the_reason_changes() {
+        let mut told = Told::default();
+        let news = ["denied", "denied", "read-only", "read-only", "denied"]
+            .map(|reason| told.refused("sensor", reason));
+        assert_eq!(news, [true, false, true, false, true]);
+        assert!(told.refused("filter", "denied"), "each module has a word of its own");
+        assert_eq!([told.served("sensor"), told.served("sensor")], [true, false]);
+        assert!(told.refused("sensor", "denied"), "it had been served in between");
     }
 }
