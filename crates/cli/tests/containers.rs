@@ -9,11 +9,9 @@ use std::process::{Command, Stdio};
 use common::{root, skipped};
 use serde_json::Value;
 
-const RECIPES: [(&str, &str); 3] = [
-    ("amd64", "module.Dockerfile"),
-    ("arm64v8", "module.arm64v8.Dockerfile"),
-    ("arm32v7", "module.arm32v7.Dockerfile"),
-];
+/// IoT Edge's word for a platform, and docker's.
+const PLATFORMS: [(&str, &str); 3] =
+    [("amd64", "linux/amd64"), ("arm64v8", "linux/arm64"), ("arm32v7", "linux/arm/v7")];
 const MODULES: [&str; 3] = ["sensor", "filter", "hub"];
 
 fn read(file: &str) -> String {
@@ -23,13 +21,16 @@ fn read(file: &str) -> String {
 
 #[test]
 fn the_recipes_differ_in_the_name_of_their_platform_alone() {
-    let plain = read("docker/module.Dockerfile");
-    for (platform, file) in RECIPES {
-        let recipe = read(&format!("docker/{file}"));
-        let line = format!("ARG PLATFORM={platform}\n");
-        assert!(recipe.contains(&line), "{file} has no {line}");
-        assert_eq!(recipe.replace(&line, "ARG PLATFORM=amd64\n"), plain, "{file}");
-    }
+    let lines = |platform, docker| format!("ARG PLATFORM={platform}\nARG DOCKER_PLATFORM={docker}\n");
+    let common = |(platform, docker)| {
+        let recipe = read(&format!("docker/module.{platform}.Dockerfile"));
+        let lines = lines(platform, docker);
+        assert!(recipe.contains(&lines), "the recipe for {platform} has no {lines}");
+        recipe.replace(&lines, "")
+    };
+    let [amd64, arm64v8, arm32v7] = PLATFORMS.map(common);
+    assert_eq!(arm64v8, amd64);
+    assert_eq!(arm32v7, amd64);
 }
 
 #[test]
@@ -40,12 +41,13 @@ fn every_module_json_names_the_recipes_this_version_and_itself() {
         let image = &json["image"];
         assert_eq!(image["tag"]["version"], env!("CARGO_PKG_VERSION"), "{module}");
         assert_eq!(image["buildOptions"][0], format!("--build-arg MODULE={module}"));
-        for (platform, file) in RECIPES {
-            assert_eq!(image["tag"]["platforms"][platform], format!("../../docker/{file}"), "{module}");
+        for (platform, _) in PLATFORMS {
+            let recipe = format!("../../docker/module.{platform}.Dockerfile");
+            assert_eq!(image["tag"]["platforms"][platform], recipe, "{module}");
         }
         let compose = read("docker/compose.yaml");
         let repository = image["repository"].as_str().expect("a text");
-        let line = format!("image: {repository}:{}-amd64\n", env!("CARGO_PKG_VERSION"));
+        let line = format!("image: {repository}:{}-${{PLATFORM:-amd64}}\n", env!("CARGO_PKG_VERSION"));
         assert!(compose.contains(&line), "docker/compose.yaml has no {line}");
     }
 }
@@ -60,7 +62,8 @@ fn what_an_image_is_built_from_is_a_list_without_secrets() {
     let members = manifest.lines().find_map(|line| line.strip_prefix("members = ")).expect("a workspace");
     let members: Vec<String> = serde_json::from_str(members).expect("TOML's list of strings is JSON's");
     let folders = members.iter().map(|member| member.trim_end_matches("/*"));
-    let needed: Vec<&str> = ["Cargo.toml", "Cargo.lock", "docker/sbom"].into_iter().chain(folders).collect();
+    let ours = ["Cargo.toml", "Cargo.lock", "docker/toolchain", "docker/binaries", "docker/sbom"];
+    let needed: Vec<&str> = ours.into_iter().chain(folders).collect();
     assert_eq!(let_in, needed);
     assert!(list.lines().any(|line| line == "**/.env*"));
 }
