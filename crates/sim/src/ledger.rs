@@ -229,7 +229,8 @@ impl Books {
             }
             Some(before) => Some(format!("{kind} {name} {number} was {before} °C, and is {celsius} now")),
             // What lay between two thresholds may be judged again, when it comes again after the second.
-            None if number < last && (raw || celsius > most) => {
+            // After a disk has lied, who kept his copy sends it again behind what others have sent since.
+            None if number < last && number > account.lied_to && (raw || celsius > most) => {
                 Some(format!("{kind} {name} {number} arrived after {last}"))
             }
             None if early => Some(format!("{kind} {name} {number} arrived before any disk had it")),
@@ -364,6 +365,15 @@ mod tests {
         let missing = ledger.books().missing();
         let expected = (11..=16).chain(26..=30).map(|number| format!("alert attic {number} (26 °C)"));
         assert_eq!(missing, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_comes_late_is_a_problem_unless_a_disk_had_lied_about_it() {
+        let ledger = kept(13);
+        ledger.books().sensors.get_mut("attic").unwrap().lied_to = 10;
+        let order = [9, 11, 10, 13, 12];
+        (0..).zip(order).for_each(|(offset, number)| arrives(&ledger, "edge/attic", offset, number, 24.0));
+        assert_eq!(ledger.books().take_problems(), ["reading attic 12 arrived after 13"]);
     }
 
     #[test]
