@@ -34,10 +34,9 @@ pub(super) fn took(bytes: usize) {
 /// that pays.
 #[expect(clippy::disallowed_methods, reason = "a nap is taken in real time or not at all")]
 pub(crate) fn before_waiting() {
-    if PACE.with_borrow_mut(|pace| pace.bytes > 0 || pace.naps())
-        && PACE.with_borrow_mut(|pace| pace.wait(Instant::now()))
-    {
-        std::thread::sleep(NAP);
+    let nap = PACE.with_borrow_mut(|pace| (pace.bytes > 0 || pace.naps()) && pace.wait(Instant::now()));
+    if nap {
+        std::thread::sleep(NAP); // the thread itself: under a timer, the socket would go on waking it
     }
 }
 
@@ -78,7 +77,12 @@ impl Pace {
         let often = if self.naps() { OFTEN + 2 * NAP } else { OFTEN };
         match std::mem::take(&mut self.bytes) {
             0 => return self.naps() && since < often, // woken by somebody else
-            _ if since > often => self.enter(Mode::Watching),
+            // What is tried, and what came of it, outlasts a pause: else each burst of a peer would be tried anew.
+            _ if since > often => {
+                if matches!(self.mode, Mode::Watching | Mode::Napping) {
+                    self.enter(Mode::Watching);
+                }
+            }
             bytes => {
                 self.count += 1;
                 self.sum += bytes;
@@ -169,6 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn and_goes_on_being_left_alone_when_it_pauses_in_between() {
+        let (now, mut pace) = start();
+        let answered = |_, readings: u32| 100 * (readings as usize + 1);
+        let naps = (0..20).map(|burst| {
+            let begun = now + Duration::from_millis(4) * burst; // twenty of them within LEFT_ALONE
+            spend(&mut pace, begun, Duration::from_millis(3), answered).1
+        });
+        assert_eq!(naps.sum::<u32>(), TRIED + 1, "one more for the pause in the middle of the trial");
+    }
+
+    #[test]
     fn when_it_is_over_so_are_the_naps() {
         let (now, mut pace) = start();
         spend(&mut pace, now, Duration::from_millis(10), each(50));
@@ -182,7 +197,7 @@ mod tests {
     fn woken_by_somebody_else_it_naps_on() {
         let (now, mut pace) = start();
         spend(&mut pace, now, Duration::from_millis(10), each(50));
-        let last = pace.last.unwrap();
+        let last = pace.last.expect("something was read");
         assert!(pace.wait(last + Duration::from_micros(30)));
     }
 }
