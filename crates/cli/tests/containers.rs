@@ -47,7 +47,8 @@ fn every_module_json_names_the_recipes_this_version_and_itself() {
         }
         let compose = read("docker/compose.yaml");
         let repository = image["repository"].as_str().expect("a text");
-        let line = format!("image: {repository}:{}-${{PLATFORM:-amd64}}\n", env!("CARGO_PKG_VERSION"));
+        let line =
+            format!("image: {repository}:{}-${{ISOTHERM_PLATFORM:-amd64}}\n", env!("CARGO_PKG_VERSION"));
         assert!(compose.contains(&line), "docker/compose.yaml has no {line}");
     }
 }
