@@ -106,7 +106,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_begins_there_and_goes_on_here_once_it_is_said_so() {
-        let aside = Aside::start("aside").unwrap();
+        let aside = Aside::start("aside").expect("a system that has a thread to give");
         let here = Arc::new(AtomicBool::new(false));
         let mark = Arc::clone(&here);
         let work = async move {

@@ -53,7 +53,7 @@ mod tests {
     /// Bytes of this process that are in memory: its own (`RssAnon`), or of files (`RssFile`).
     fn resident(whose: &str) -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with(whose)).unwrap();
+        let line = status.lines().find(|line| line.starts_with(whose)).expect("Linux tells");
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 

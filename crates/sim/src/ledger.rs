@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn what_comes_late_is_a_problem_unless_a_disk_had_lied_about_it() {
         let ledger = kept(13);
-        ledger.books().sensors.get_mut("attic").unwrap().lied_to = 10;
+        ledger.books().sensors.get_mut("attic").expect("its sensor").lied_to = 10;
         let order = [9, 11, 10, 13, 12];
         (0..).zip(order).for_each(|(offset, number)| arrives(&ledger, "edge/attic", offset, number, 24.0));
         assert_eq!(ledger.books().take_problems(), ["reading attic 12 arrived after 13"]);

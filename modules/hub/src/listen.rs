@@ -277,11 +277,11 @@ mod tests {
                 let _ = asked.send(std::thread::current().id());
             };
             room.serve(Box::pin(work), known).await;
-            answer.await.unwrap() == here
+            answer.await.expect("the work was done") == here
         };
-        let mut seats: Vec<_> = (0..MANY).map(|_| room.admit().unwrap()).collect();
+        let mut seats: Vec<_> = (0..MANY).map(|_| room.admit().expect("there is room")).collect();
         assert!(served_here(false).await, "few");
-        seats.push(room.admit().unwrap());
+        seats.push(room.admit().expect("there is room"));
         assert!(!served_here(false).await, "many");
         assert!(served_here(true).await, "many, and one of the site's own");
     }
