@@ -229,7 +229,7 @@ impl Books {
             }
             Some(before) => Some(format!("{kind} {name} {number} was {before} °C, and is {celsius} now")),
             // What lay between two thresholds may be judged again, when it comes again after the second.
-            // After a disk has lied, who kept his copy sends it again behind what others have sent since.
+            // What a disk lied about leaves a hole in an outbox; who kept a copy of it sends it again, behind the rest.
             None if number < last && number > account.lied_to && (raw || celsius > most) => {
                 Some(format!("{kind} {name} {number} arrived after {last}"))
             }
