@@ -25,6 +25,10 @@ use crate::{
 /// How long to wait before what the outbox did not take is offered again.
 const OFFER_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a sensor that is to end waits for the hub to have its last readings: what was taken and not acknowledged
+/// comes twice after the next start. They are on disk in any case.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// The sensor at work.
 pub(crate) struct Sensor {
     pub(crate) client: Client,
@@ -117,7 +121,7 @@ impl Sensor {
         self.client.held() + (self.reader.ready() + self.reader.readings.waiting()) as u64
     }
 
-    /// Puts what was read into the outbox, where it outlives the process.
+    /// Puts what was read into the outbox, where it outlives the process, and gives the hub a moment to take it.
     async fn end(mut self) -> Totals {
         self.reader.finished = true;
         self.reader.close_batch();
@@ -125,6 +129,7 @@ impl Sensor {
         while self.reader.ready() > 0 && self.offer_at.is_none() {
             self.hand_on().await;
         }
+        self.client.flush(LAST_WORD).await;
         info!(last = self.reader.readings.sequence(), held = self.held(), "the sensor ends");
         Totals { sensed: self.reader.status.sensed, refused: self.reader.status.refused, held: self.held() }
     }

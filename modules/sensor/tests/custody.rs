@@ -40,6 +40,34 @@ async fn every_row_arrives_once_in_order_and_numbered_from_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sensor_that_ends_waits_for_what_is_on_its_way_so_that_it_does_not_come_twice() {
+    let site = Site::with_file(&staircase(3));
+    site.broker.late.store(500, Ordering::Relaxed);
+    let sensor = site.start(&[]);
+    site.wait_for(3).await;
+    sensor.end().await;
+    let sensor = site.start(&[]);
+    sleep(Duration::from_secs(5)).await;
+    sensor.end().await;
+    assert_eq!(site.broker.readings().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sensor_that_ends_does_not_wait_for_a_broker_that_is_away() {
+    let site = Site::with_file(&staircase(3));
+    site.broker.away.store(true, Ordering::Relaxed);
+    let sensor = site.start(&[]);
+    sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    sensor.end().await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?} of the ten seconds that an engine gives",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_without_a_number_is_passed_over_and_not_counted() {
     let site = Site::with_file("temp\n20\n\"\"\nbroken\n21\n");
     let sensor = site.start(&[]);

@@ -1,12 +1,14 @@
 //! A machine and a broker that are not there: memory for a disk, a pipe for a network, virtual time.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     path::Path,
+    pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -22,7 +24,10 @@ use isotherm_protocol::{
     mqtt::{Limits, Server, ServerCommand, ServerEvent},
 };
 use jiff::Timestamp;
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Sleep, sleep},
+};
 
 /// What keeps its contents when a sensor ends: the disk, and the broker with all it was sent.
 #[derive(Debug, Default)]
@@ -37,6 +42,8 @@ pub(crate) struct Broker {
     bodies: Mutex<Vec<Body>>,
     /// Nobody can reach it.
     pub(crate) away: AtomicBool,
+    /// Milliseconds that it takes over each acknowledgement.
+    pub(crate) late: AtomicU64,
 }
 
 impl Site {
@@ -147,7 +154,8 @@ impl Network for Cable {
             let broker = self.0.clone();
             tokio::spawn(async move {
                 let now = tokio::time::Instant::now().into_std();
-                drive(Box::new(theirs), &mut Server::new(now, Limits::default()), &mut Keep(broker)).await
+                let mut keep = Keep { broker, due: VecDeque::new(), timer: Box::pin(sleep(Duration::ZERO)) };
+                drive(Box::new(theirs), &mut Server::new(now, Limits::default()), &mut keep).await
             });
             Ok(Box::new(ours) as BoxStream)
         })
@@ -166,8 +174,13 @@ impl Network for Cable {
     }
 }
 
-/// Keeps every body and acknowledges it.
-struct Keep(Arc<Broker>);
+/// Keeps every body and acknowledges it, in time or late.
+struct Keep {
+    broker: Arc<Broker>,
+    /// When which packet is to be acknowledged.
+    due: VecDeque<(tokio::time::Instant, u16)>,
+    timer: Pin<Box<Sleep>>,
+}
 
 impl Pilot<Server> for Keep {
     fn on_event(&mut self, now: Instant, event: ServerEvent, session: &mut Server) -> Flow {
@@ -178,7 +191,12 @@ impl Pilot<Server> for Keep {
             }
             ServerEvent::Publish { topic, payload, packet_id, .. } => {
                 assert_eq!(topic.as_str(), "site/temperature");
-                self.0.bodies.lock().unwrap().push(Body::decode(&payload).unwrap());
+                self.broker.bodies.lock().unwrap().push(Body::decode(&payload).unwrap());
+                let late = Duration::from_millis(self.broker.late.load(Ordering::Relaxed));
+                if !late.is_zero() {
+                    self.due.push_back((tokio::time::Instant::from_std(now) + late, packet_id));
+                    return Flow::Go;
+                }
                 ServerCommand::Acknowledge { packet_id }
             }
             ServerEvent::Disconnected | ServerEvent::Lapsed(_) => return Flow::End,
@@ -188,11 +206,18 @@ impl Pilot<Server> for Keep {
         Flow::Go
     }
 
-    fn poll_wake(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((at, _)) = self.due.front() else { return Poll::Pending };
+        if self.timer.deadline() != *at {
+            self.timer.as_mut().reset(*at);
+        }
+        self.timer.as_mut().poll(cx)
     }
 
-    fn on_wake(&mut self, _: Instant, _: &mut Server) -> Flow {
+    fn on_wake(&mut self, now: Instant, session: &mut Server) -> Flow {
+        if let Some((_, packet_id)) = self.due.pop_front() {
+            session.handle_command(now, ServerCommand::Acknowledge { packet_id });
+        }
         Flow::Go
     }
 }
