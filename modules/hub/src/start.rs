@@ -34,6 +34,10 @@ const STORE_FOLDER: &str = "hub/store";
 /// Size of a journal's segments when they are in memory: a segment is let go of as a whole, so that what was delivered
 /// stays for so long. There is one for each queue and nothing to sync, so a small one costs nothing.
 const EPHEMERAL_SEGMENT_BYTES: u64 = 256 << 10;
+/// The smallest segments on disk, for small limits: room comes back by whole segments.
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// How many segments the least that is allowed is made of, at least.
+const SEGMENTS_MIN: u64 = 8;
 /// Where keys and certificates are.
 const PKI_FOLDER: &str = "hub/pki";
 /// The authority to trust, for others to read.
@@ -187,6 +191,9 @@ fn open_store(options: &Options, place: &Place) -> anyhow::Result<Store> {
     if options.ephemeral {
         settings.segment_bytes = EPHEMERAL_SEGMENT_BYTES;
     }
+    let least = settings.queues_bytes_max.min(settings.events_bytes_max / u64::from(Core::PARTITIONS));
+    let fits = (least / SEGMENTS_MIN).max(SEGMENT_BYTES_MIN);
+    settings.segment_bytes = settings.segment_bytes.min(fits);
     let (store, recovered) = Store::open(Arc::clone(&place.inside), &place.path(STORE_FOLDER), settings)?;
     if recovered.corrupt_records > 0 {
         tracing::error!(

@@ -164,12 +164,14 @@ impl Queue {
         };
         let until = records.last().map_or(next, |(offset, _)| offset + 1);
         let mut records = records.into_iter().peekable();
+        let mut damaged = 0;
         for offset in from..until {
             let record = records.next_if(|(at, _)| *at == offset);
             match record.and_then(|(_, record)| read_queued(record)) {
                 Some(Queued { message, expires, since }) => self.push(Arc::new(message), expires, since),
                 None => {
                     counters.count(Counter::DroppedUnreadable);
+                    damaged += 1;
                     self.window.push_back(Slot {
                         state: State::Done,
                         tried: false,
@@ -180,6 +182,15 @@ impl Queue {
                     });
                 }
             }
+        }
+        if damaged > 0 {
+            let QueueName { owner, input, .. } = &self.name;
+            tracing::error!(
+                owner,
+                input,
+                damaged,
+                "messages are damaged on disk; they are lost and never delivered"
+            );
         }
         true
     }

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::lane::{Lanes, cursor_key};
 use super::ledger::Reader;
 use super::passed::Seen;
-use crate::core::{Core, Event, Subject, What};
+use crate::core::{Core, Subject, What};
 use crate::shared::Shared;
 use crate::store::Table;
 
@@ -144,14 +144,16 @@ impl Reading<'_> {
             if reader == Reader::Behind {
                 events.retain(|event| event.sequence < front);
             }
-            self.missed(from, events.first());
             let ends = events.is_empty();
+            let mut next = from;
             for event in &events {
                 let seen = Seen { who: &event.from, sequence: event.sequence, fresh: event.fresh };
                 if common.ledger().takes(partition, reader, seen, refused) && !lanes.take(event, reader).await
                 {
                     return;
                 }
+                self.missed(event.sequence - next);
+                next = event.sequence + 1;
             }
             if reader == Reader::Behind && (ends || events.last().is_some_and(|it| it.sequence + 1 == front))
             {
@@ -165,8 +167,7 @@ impl Reading<'_> {
     }
 
     /// Tells what the log has given up before it was sent.
-    fn missed(&self, from: u64, first: Option<&Event>) {
-        let missed = first.map_or(0, |event| event.sequence - from);
+    fn missed(&self, missed: u64) {
         if missed > 0 {
             self.shared.counters.add("upstream_messages_given_up", missed);
             let partition = self.partition;

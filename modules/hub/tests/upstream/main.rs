@@ -11,6 +11,7 @@ mod fresh;
 mod full;
 mod limits;
 mod refused;
+mod rot;
 
 use std::path::Path;
 
