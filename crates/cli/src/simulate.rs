@@ -34,7 +34,8 @@ pub(crate) struct SimulateArgs {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1440))]
     pub(crate) minutes: u64,
     /// What goes wrong, again for more: kill-hub, kill-sensor, kill-filter, cut, partition, slow-link, disk-full,
-    /// slow-disk, clock-jump, threshold-change, lying-disk, bit-rot; without it, the seed draws some of them.
+    /// slow-disk, clock-jump, threshold-change, lying-disk, bit-rot, and with a hub upstream outage, kill-upstream,
+    /// log-rot; without it, the seed draws some of them.
     #[arg(long = "fault", value_name = "NAME")]
     pub(crate) faults: Vec<Fault>,
     /// Print everything that happens, to standard error.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::ledger::Ledger;
+use crate::life::Name;
 
 /// A token that no jump of the site's clock makes old: what is tested here is the site.
 const TOKEN_LIFE: i64 = 20 * 365 * 86_400;
@@ -65,6 +66,24 @@ impl Cloud {
         match answer.status {
             200..300 => Ok(serde_json::from_slice(&answer.body).unwrap_or_default()),
             status => Err(io::Error::other(format!("{status} {}", String::from_utf8_lossy(&answer.body)))),
+        }
+    }
+
+    /// Makes these modules of the site known to a hub that has not heard of them, however often it takes.
+    pub(crate) async fn make_known(&self, modules: &[Name]) {
+        let mut paths = vec!["/devices/edge".to_owned()];
+        paths.extend(modules.iter().map(|module| format!("/devices/edge/modules/{module}")));
+        for (path, module) in paths.iter().zip([None].into_iter().chain(modules.iter().map(Some))) {
+            let mut body = json!({"deviceId": "edge"});
+            if let Some(module) = module {
+                body["moduleId"] = json!(&**module);
+            }
+            let path = format!("{path}?{API}");
+            while self.call("PUT", &path, body.clone()).await.is_err()
+                && self.call("GET", &path, Value::Null).await.is_err()
+            {
+                sleep(AGAIN).await;
+            }
         }
     }
 

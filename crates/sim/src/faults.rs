@@ -37,11 +37,17 @@ pub enum Fault {
     LyingDisk,
     /// A bit flips in a queue that the hub has on disk.
     BitRot,
+    /// The site is cut off from the hub upstream of it for long, or the way there is slow.
+    Outage,
+    /// The hub upstream is killed, or loses power, and comes back.
+    KillUpstream,
+    /// A bit flips in the log of what is to go upstream.
+    LogRot,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::KillHub,
         Self::KillSensor,
         Self::KillFilter,
@@ -54,15 +60,29 @@ impl Fault {
         Self::ThresholdChange,
         Self::LyingDisk,
         Self::BitRot,
+        Self::Outage,
+        Self::KillUpstream,
+        Self::LogRot,
     ];
+
+    /// Whether there must be a hub upstream of the site for it.
+    pub(crate) fn needs_upstream(self) -> bool {
+        matches!(self, Self::Outage | Self::KillUpstream | Self::LogRot)
+    }
 
     /// Those that a seed draws when it is not told which.
     pub(crate) fn drawn(seed: u64, chance: &Chance) -> Vec<Self> {
         // What came later is drawn from a chance of its own, so that a seed's game stays what it was without it.
         let later = Chance::seeded(!seed);
-        let is_later = |fault| matches!(fault, Self::LyingDisk | Self::BitRot);
-        let draw = |fault: &Self| if is_later(*fault) { later.u64() } else { chance.u64() };
-        Self::ALL.into_iter().filter(|fault| draw(fault).is_multiple_of(2)).collect()
+        let last = Chance::seeded(seed.rotate_left(32));
+        // Most sites end at their own hub: a second one makes a game twice as long.
+        let has_upstream = last.u64().is_multiple_of(4);
+        let is_drawn = |fault: &Self| match fault {
+            fault if fault.needs_upstream() => has_upstream && last.u64().is_multiple_of(2),
+            Self::LyingDisk | Self::BitRot => later.u64().is_multiple_of(2),
+            _ => chance.u64().is_multiple_of(2),
+        };
+        Self::ALL.into_iter().filter(is_drawn).collect()
     }
 
     /// The word for it on the command line.
@@ -80,6 +100,9 @@ impl Fault {
             Self::ThresholdChange => "threshold-change",
             Self::LyingDisk => "lying-disk",
             Self::BitRot => "bit-rot",
+            Self::Outage => "outage",
+            Self::KillUpstream => "kill-upstream",
+            Self::LogRot => "log-rot",
         }
     }
 }
@@ -155,8 +178,10 @@ pub(crate) enum Blow {
         whose: Name,
         lies: bool,
     },
+    /// In a journal that has this in its path.
     Rot {
         whose: Name,
+        part: &'static str,
     },
 }
 
@@ -166,11 +191,16 @@ pub(crate) struct Draw<'a> {
     pub(crate) hub: &'a Name,
     pub(crate) filter: &'a Name,
     pub(crate) sensors: &'a [Name],
+    /// The hub that the site's own hub sends on to, where there is one.
+    pub(crate) upstream: Option<&'a Name>,
     /// When the last fault is over.
     pub(crate) until: Duration,
     pub(crate) blows: Vec<(Duration, Blow)>,
 }
 
+/// Where a hub's journals are: of what waits for modules, and of what goes upstream.
+const QUEUES: &str = "/queues/";
+pub(crate) const EVENTS: &str = "/events/";
 /// Nothing goes wrong in the first moments, or nothing would ever begin.
 const AT_FIRST: Duration = Duration::from_secs(1);
 /// Of each kind, about this many in a minute.
@@ -247,17 +277,7 @@ impl Draw<'_> {
                     None => others.into_iter().for_each(|other| self.cut(at, until, other, self.hub.clone())),
                 }
             }
-            Fault::SlowLink => {
-                let (one, other) = (self.module(), self.hub.clone());
-                let quality = Quality {
-                    delay_ms: self.between(20, 1500),
-                    jitter_ms: self.between(0, 800),
-                    bytes_a_second: self.one_in(2).then(|| self.between(300, 20_000)),
-                    lost: self.between(0, 200),
-                };
-                self.add(at, Blow::Quality { one: one.clone(), other: other.clone(), quality });
-                self.add(until, Blow::Quality { one, other, quality: Quality::GOOD });
-            }
+            Fault::SlowLink => self.slow(at, until, self.module(), self.hub.clone()),
             Fault::DiskFull => {
                 let whose = self.anybody();
                 self.add(at, Blow::Fill { whose: whose.clone(), full: true });
@@ -281,7 +301,19 @@ impl Draw<'_> {
                 self.add(until, Blow::Kill { whom: whose.clone(), end: End::Power, fuse: None, down });
                 self.add(until, Blow::Lie { whose, lies: false });
             }
-            Fault::BitRot => self.add(at, Blow::Rot { whose: self.hub.clone() }),
+            Fault::BitRot => self.add(at, Blow::Rot { whose: self.hub.clone(), part: QUEUES }),
+            Fault::LogRot => self.add(at, Blow::Rot { whose: self.hub.clone(), part: EVENTS }),
+            Fault::KillUpstream => self.upstream.cloned().into_iter().for_each(|whom| self.kill(at, whom)),
+            Fault::Outage => {
+                let Some(upstream) = self.upstream.cloned() else { return };
+                let half = self.until.as_millis() as u64 / 2;
+                let until = if self.one_in(2) { until } else { at + Duration::from_millis(self.below(half)) };
+                if self.one_in(3) {
+                    self.slow(at, until, self.hub.clone(), upstream);
+                } else {
+                    self.cut(at, until, self.hub.clone(), upstream);
+                }
+            }
         }
     }
 
@@ -315,6 +347,17 @@ impl Draw<'_> {
         let forgets = self.one_in(3);
         self.add(at, Blow::Cut { one: one.clone(), other: other.clone() });
         self.add(until, Blow::Join { one, other, forgets });
+    }
+
+    fn slow(&mut self, at: Duration, until: Duration, one: Name, other: Name) {
+        let quality = Quality {
+            delay_ms: self.between(20, 1500),
+            jitter_ms: self.between(0, 800),
+            bytes_a_second: self.one_in(2).then(|| self.between(300, 20_000)),
+            lost: self.between(0, 200),
+        };
+        self.add(at, Blow::Quality { one: one.clone(), other: other.clone(), quality });
+        self.add(until, Blow::Quality { one, other, quality: Quality::GOOD });
     }
 
     fn jump(&mut self, at: Duration) {

@@ -56,6 +56,8 @@ struct Account {
     lied_to: u64,
     /// Alerts that may be missing: what they were made of may have been in a damaged record.
     damaged: BTreeSet<u64>,
+    /// Readings that may be missing: they may have been in a damaged record on the way upstream.
+    damaged_upstream: BTreeSet<u64>,
 }
 
 impl Ledger {
@@ -111,8 +113,18 @@ fn last_number(bytes: &[u8], name: &str) -> Option<u64> {
 
 impl Account {
     fn new(room: Room) -> Self {
-        let (raw, alerts, damaged) = Default::default();
-        Self { room, kept: 0, written: 0, raw, alerts, ever_written: 0, lied_to: 0, damaged }
+        let (raw, alerts, damaged, damaged_upstream) = Default::default();
+        Self {
+            room,
+            kept: 0,
+            written: 0,
+            raw,
+            alerts,
+            ever_written: 0,
+            lied_to: 0,
+            damaged,
+            damaged_upstream,
+        }
     }
 }
 
@@ -140,6 +152,14 @@ impl Books {
         for (name, account) in &mut self.sensors {
             let numbers = numbers(bytes, name);
             account.damaged.extend(numbers);
+        }
+    }
+
+    /// The same in what is to go upstream: readings themselves may be missing there.
+    pub(crate) fn damaged_upstream(&mut self, bytes: &[u8]) {
+        self.damaged(bytes);
+        for (name, account) in &mut self.sensors {
+            account.damaged_upstream.extend(numbers(bytes, name));
         }
     }
 
@@ -257,7 +277,9 @@ impl Books {
         let mut missing = Vec::new();
         for (name, account) in &self.sensors {
             let end = account.raw.last_key_value().map_or(0, |(last, _)| *last).max(account.kept);
-            let readings = (1..=end).filter(|number| !account.raw.contains_key(number));
+            let arrived =
+                |number: &u64| account.raw.contains_key(number) || account.damaged_upstream.contains(number);
+            let readings = (1..=end).filter(|number| !arrived(number));
             missing.extend(readings.map(|number| format!("reading {name} {number} of {end}")));
             let above = account.raw.iter().filter(|(_, celsius)| **celsius > most);
             let excused = |number| number <= account.lied_to || account.damaged.contains(&number);
@@ -276,6 +298,7 @@ impl Books {
             for (number, celsius) in &account.alerts {
                 match account.raw.get(number) {
                     Some(raw) if raw == celsius => {}
+                    None if account.damaged_upstream.contains(number) => {}
                     other => problems
                         .push(format!("alert {name} {number} of {celsius} °C was sensed as {other:?}")),
                 }

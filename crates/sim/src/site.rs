@@ -14,6 +14,8 @@ pub(crate) const STATE: &str = "/sim/state";
 const CA: &str = "/sim/ca.pem";
 /// The deployment.
 pub(crate) const TEMPLATE: &str = "/sim/deployment.template.json";
+/// The machine of the hub upstream.
+pub(crate) const UPSTREAM: &str = "upstream";
 /// The threshold that the filter begins with, °C.
 pub(crate) const THRESHOLD: f64 = 25.0;
 
@@ -64,13 +66,30 @@ fn agent(modules: Map<String, Value>) -> Value {
     json!({"properties.desired": desired})
 }
 
-/// The hub's environment, as in a container.
-pub(crate) fn hub_env() -> Env {
-    Env::of([
+/// The hub's environment, as in a container; with a hub upstream of it, the way there.
+pub(crate) fn hub_env(upstream: Option<&Ready>, chance: &Chance) -> Env {
+    let mut env = Env::of([
         ("IOTEDGE_IOTHUBHOSTNAME", "site.azure-devices.net"),
         ("IOTEDGE_DEVICEID", "edge"),
         ("EdgeDeviceHostName", "hub"),
         ("HUB_TEMPLATE", TEMPLATE),
+        ("ISOTHERM_STATE", STATE),
+    ]);
+    if let Some(upstream) = upstream {
+        let policy = upstream.policies.get("device").map(String::as_str).unwrap_or_default();
+        env.set("UpstreamConnectionString", format!("{policy};GatewayHostName={UPSTREAM}"));
+        env.set("UpstreamProtocol", if chance.u64().is_multiple_of(4) { "MqttWs" } else { "Mqtt" });
+        env.set("UpstreamCACertificateFile", CA);
+    }
+    env
+}
+
+/// The environment of the hub upstream, for which the site is a device like any other.
+pub(crate) fn upstream_env() -> Env {
+    Env::of([
+        ("IOTEDGE_IOTHUBHOSTNAME", "cloud.azure-devices.net"),
+        ("IOTEDGE_DEVICEID", "cloud"),
+        ("EdgeDeviceHostName", UPSTREAM),
         ("ISOTHERM_STATE", STATE),
     ])
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::{Watch, millis};
 use crate::cloud::Cloud;
-use crate::faults::{Blow, Draw, Fault};
+use crate::faults::{Blow, Draw, EVENTS, Fault};
 use crate::ledger::Ledger;
 use crate::life::Name;
 use crate::machine::{Machine, Outside, Role};
@@ -43,7 +43,17 @@ struct World {
     hub: Arc<Machine>,
     filter: Arc<Machine>,
     sensors: Vec<Arc<Machine>>,
+    /// The hub that the site's own hub sends on to.
+    upstream: Option<Arc<Machine>>,
     thresholds: mpsc::Sender<f64>,
+}
+
+/// Who looks at the site from afar.
+struct Clouds {
+    /// At the site's own hub.
+    near: Arc<Cloud>,
+    /// Where everything is to arrive: at the hub upstream, or at the site's own.
+    far: Arc<Cloud>,
 }
 
 /// Plays one seed; to be called inside of a runtime whose time is virtual.
@@ -55,7 +65,8 @@ pub(crate) async fn play(seed: u64, plan: &Plan) -> Outcome {
         None => Fault::drawn(seed, &chance),
     };
     let (thresholds, wanted) = mpsc::channel(64);
-    let world = World::new(&chance, plan, thresholds);
+    let has_upstream = kinds.iter().any(|kind| kind.needs_upstream());
+    let world = World::new(&chance, plan, has_upstream, thresholds);
     let until = Duration::from_secs(plan.minutes * 60);
     let sensors: Vec<Name> = world.sensors.iter().map(|sensor| sensor.name.clone()).collect();
     let draw = Draw {
@@ -63,13 +74,13 @@ pub(crate) async fn play(seed: u64, plan: &Plan) -> Outcome {
         hub: &world.hub.name,
         filter: &world.filter.name,
         sensors: &sensors,
+        upstream: world.upstream.as_ref().map(|upstream| &upstream.name),
         until: until.saturating_sub(CALM),
         blows: Vec::new(),
     };
     let blows = draw.all(&kinds);
     let ledger = Arc::clone(&world.outside.ledger);
     let trace = world.outside.trace.clone();
-    tokio::spawn(Arc::clone(&world.hub).keep_running(world.outside.clone(), site::hub_env()));
     let strikes = async {
         for (at, blow) in blows {
             sleep_until(began + at).await;
@@ -77,9 +88,9 @@ pub(crate) async fn play(seed: u64, plan: &Plan) -> Outcome {
         }
         sleep_until(began + until).await;
     };
-    let (cloud, ()) = tokio::join!(biased; world.begin(wanted, until), strikes);
-    match cloud {
-        Ok(cloud) => world.finish(&cloud).await,
+    let (clouds, ()) = tokio::join!(biased; world.begin(wanted, until), strikes);
+    match clouds {
+        Ok(clouds) => world.finish(&clouds).await,
         Err(error) => ledger.books().problem(format!("the site never came up: {error:#}")),
     }
     let mut books = ledger.books();
@@ -98,7 +109,7 @@ pub(crate) async fn play(seed: u64, plan: &Plan) -> Outcome {
 }
 
 impl World {
-    fn new(chance: &Chance, plan: &Plan, thresholds: mpsc::Sender<f64>) -> Self {
+    fn new(chance: &Chance, plan: &Plan, has_upstream: bool, thresholds: mpsc::Sender<f64>) -> Self {
         let trace = Trace::begin(plan.trace);
         let net = Net::new(chance.fork(), trace.clone());
         let ledger = Arc::new(Ledger::default());
@@ -117,50 +128,68 @@ impl World {
         }
         ledger.books().desired(THRESHOLD);
         let outside = Outside { net, ledger, trace, lives: Arc::default() };
-        Self { outside, chance: chance.fork(), site_clock, hub, filter, sensors, thresholds }
+        let chance = chance.fork();
+        let upstream = || {
+            let name = Name::from(site::UPSTREAM);
+            Machine::new(&name, Role::Hub, Watch::new(&site_clock), chance.fork())
+        };
+        let upstream = has_upstream.then(upstream);
+        Self { outside, chance, site_clock, hub, filter, sensors, upstream, thresholds }
     }
 
-    /// Waits for the hub, then starts everybody else.
-    async fn begin(&self, mut wanted: mpsc::Receiver<f64>, within: Duration) -> anyhow::Result<Arc<Cloud>> {
-        let began = Instant::now();
-        let ready = loop {
-            if let Some(ready) = self.ready() {
-                break ready;
+    /// Starts the hub upstream, if there is one, then the site's own, then everybody else.
+    async fn begin(&self, mut wanted: mpsc::Receiver<f64>, within: Duration) -> anyhow::Result<Clouds> {
+        let far = match &self.upstream {
+            None => None,
+            Some(upstream) => {
+                tokio::spawn(Arc::clone(upstream).keep_running(self.outside.clone(), site::upstream_env()));
+                let ready = ready(upstream, within).await?;
+                let ca = upstream.platter.get(ready.ca.as_ref());
+                self.hub.platter.put(site::ca(), ca.as_deref().unwrap_or_default());
+                let far = self.cloud("far", upstream, &ready)?;
+                let modules = self.sensors.iter().chain([&self.filter]).map(|machine| machine.name.clone());
+                far.make_known(&modules.collect::<Vec<_>>()).await;
+                far.desire(THRESHOLD).await;
+                Some((far, ready))
             }
-            anyhow::ensure!(began.elapsed() < within + PATIENCE, "the hub was never ready");
-            sleep(LOOK).await;
         };
+        let env = site::hub_env(far.as_ref().map(|(_, ready)| ready), &self.chance);
+        tokio::spawn(Arc::clone(&self.hub).keep_running(self.outside.clone(), env));
+        let ready = ready(&self.hub, within).await?;
         let ca = self.hub.platter.get(ready.ca.as_ref());
         for machine in self.sensors.iter().chain([&self.filter]) {
             machine.platter.put(site::ca(), ca.as_deref().unwrap_or_default());
             let env = site::module_env(&machine.name, &ready, &self.chance);
             tokio::spawn(Arc::clone(machine).keep_running(self.outside.clone(), env));
         }
-        let far = Machine::new(&Name::from("cloud"), Role::Hub, self.hub.watch.clone(), self.chance.fork());
-        let life = self.outside.new_life(&far.name);
-        let host = far.host(&self.outside, &life, Env::default());
-        let cloud = Arc::new(Cloud::new(host, &ready, &self.hub.name, Arc::clone(&self.outside.ledger))?);
-        let (reader, writer) = (Arc::clone(&cloud), Arc::clone(&cloud));
+        let near = self.cloud("cloud", &self.hub, &ready)?;
+        let far = far.map_or_else(|| Arc::clone(&near), |(far, _)| far);
+        let (reader, writer) = (Arc::clone(&far), Arc::clone(&far));
         tokio::spawn(async move { reader.watch().await });
         tokio::spawn(async move {
             while let Some(celsius) = wanted.recv().await {
                 writer.desire(celsius).await;
             }
         });
-        Ok(cloud)
+        Ok(Clouds { near, far })
     }
 
-    fn ready(&self) -> Option<Ready> {
-        let bytes = self.hub.platter.get(&std::path::Path::new(STATE).join(READY_FILE))?;
-        serde_json::from_slice(&bytes).ok()
+    /// Somebody who looks at a hub, from a machine of his own.
+    fn cloud(&self, name: &str, hub: &Machine, ready: &Ready) -> anyhow::Result<Arc<Cloud>> {
+        let own = Machine::new(&Name::from(name), Role::Hub, hub.watch.clone(), self.chance.fork());
+        let life = self.outside.new_life(&own.name);
+        let host = own.host(&self.outside, &life, Env::default());
+        Ok(Arc::new(Cloud::new(host, ready, &hub.name, Arc::clone(&self.outside.ledger))?))
     }
 
     fn machine(&self, name: &Name) -> &Arc<Machine> {
-        let everybody = [&self.hub, &self.filter].into_iter().chain(&self.sensors);
-        everybody
-            .into_iter()
+        self.everybody()
             .find(|machine| machine.name == *name)
             .expect("faults are drawn for those who are there")
+    }
+
+    fn everybody(&self) -> impl Iterator<Item = &Arc<Machine>> {
+        [&self.hub, &self.filter].into_iter().chain(&self.sensors).chain(&self.upstream)
     }
 
     async fn strike(&self, blow: Blow) {
@@ -178,9 +207,10 @@ impl World {
                 self.site_clock.fetch_add(millis(by), std::sync::atomic::Ordering::Relaxed);
             }
             Blow::Lie { whose, lies } => self.machine(&whose).platter.lie(lies),
-            Blow::Rot { whose } => {
-                if let Some(around) = self.machine(&whose).platter.rot("/queues/", &self.chance) {
-                    self.outside.ledger.books().damaged(&around);
+            Blow::Rot { whose, part } => {
+                if let Some(around) = self.machine(&whose).platter.rot(part, &self.chance) {
+                    let mut books = self.outside.ledger.books();
+                    if part == EVENTS { books.damaged_upstream(&around) } else { books.damaged(&around) }
                 }
             }
             Blow::Threshold(celsius) => {
@@ -190,7 +220,7 @@ impl World {
     }
 
     /// Lets everything arrive, and looks whether it has.
-    async fn finish(&self, cloud: &Cloud) {
+    async fn finish(&self, Clouds { near, far }: &Clouds) {
         let ledger = &self.outside.ledger;
         ledger.books().hush();
         self.outside.trace.say(format_args!("the chips fall silent"));
@@ -199,9 +229,9 @@ impl World {
         while calm.elapsed() < PATIENCE {
             sleep(LOOK).await;
             if calm.elapsed() >= SETTLED && self.is_up() && ledger.books().missing().is_empty() {
-                twin = cloud.thresholds().await;
+                twin = far.thresholds().await;
                 let converged = twin.as_ref().is_ok_and(|(reported, desired)| reported == desired);
-                if converged && self.is_at_rest(cloud).await.is_ok() {
+                if converged && self.is_at_rest(near).await.is_ok() {
                     break;
                 }
             }
@@ -216,10 +246,10 @@ impl World {
             }
             Err(error) => ledger.books().problem(format!("the filter's twin cannot be read: {error}")),
         }
-        if let Err(restless) = self.is_at_rest(cloud).await {
+        if let Err(restless) = self.is_at_rest(near).await {
             ledger.books().problem(restless);
         }
-        if let Err(error) = cloud.read_again().await {
+        if let Err(error) = far.read_again().await {
             ledger
                 .books()
                 .problem(format!("the event log does not show again all that it has shown: {error}"));
@@ -229,7 +259,7 @@ impl World {
 
     /// Whether everybody runs: one who is still away may bring more when it comes back.
     fn is_up(&self) -> bool {
-        [&self.hub, &self.filter].into_iter().chain(&self.sensors).all(|machine| machine.is_up())
+        self.everybody().all(|machine| machine.is_up())
     }
 
     /// Whether nothing is held back anywhere, and nothing is left over.
@@ -249,5 +279,18 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+/// What a hub says once it is ready for the first time.
+async fn ready(hub: &Machine, within: Duration) -> anyhow::Result<Ready> {
+    let began = Instant::now();
+    loop {
+        let bytes = hub.platter.get(&std::path::Path::new(STATE).join(READY_FILE));
+        if let Some(ready) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Ok(ready);
+        }
+        anyhow::ensure!(began.elapsed() < within + PATIENCE, "{} was never ready", hub.name);
+        sleep(LOOK).await;
     }
 }
