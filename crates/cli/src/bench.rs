@@ -17,6 +17,7 @@ mod site;
 mod store;
 mod talk;
 mod talk_amqp;
+mod uplink;
 
 use std::io;
 use std::path::PathBuf;
@@ -79,6 +80,9 @@ pub(crate) enum Figures {
     /// how late a live reading is meanwhile.
     #[value(aliases = ["reopen", "drain"])]
     Backlog,
+    /// A million messages that an outage of the uplink has left: how fast they go up, to a hub and to mosquitto, and
+    /// how late a live one is meanwhile.
+    Uplink,
     /// Bytes written to disk for a byte of payload, at 2,000 messages of 60 bytes a second.
     Written,
     /// A manifest from the project's template, beside iotedgedev.
@@ -86,7 +90,7 @@ pub(crate) enum Figures {
 }
 
 impl Figures {
-    pub(crate) const ALL: [Figures; 12] = [
+    pub(crate) const ALL: [Figures; 13] = [
         Figures::Filter,
         Figures::FilterTls,
         Figures::Relay,
@@ -97,6 +101,7 @@ impl Figures {
         Figures::Start,
         Figures::Idle,
         Figures::Backlog,
+        Figures::Uplink,
         Figures::Written,
         Figures::Render,
     ];
@@ -113,6 +118,7 @@ impl Figures {
             Figures::Start => "start",
             Figures::Idle => "idle",
             Figures::Backlog => "backlog",
+            Figures::Uplink => "uplink",
             Figures::Written => "written",
             Figures::Render => "render",
         }
@@ -165,6 +171,7 @@ async fn one(
         Figures::Start => site::start(host, peers, folder, report).await,
         Figures::Idle => site::idle(host, peers, folder, report).await,
         Figures::Backlog => store::backlog(host, peers, folder, report).await,
+        Figures::Uplink => uplink::round(host, peers, folder, report).await,
         Figures::Written => store::written(host, peers, folder, report).await,
         Figures::Render => render::round(host, peers, folder, report),
     }

@@ -153,6 +153,18 @@ impl Hub {
         template: &Value,
         flags: &[&str],
     ) -> io::Result<Self> {
+        Self::start_with(host, peers, folder, template, flags, &[]).await
+    }
+
+    /// The same, with these variables in its environment.
+    pub(super) async fn start_with(
+        host: &Host,
+        peers: &Peers,
+        folder: &Folder,
+        template: &Value,
+        flags: &[&str],
+        variables: &[(&str, String)],
+    ) -> io::Result<Self> {
         let template = folder.write("template.json", &template.to_string())?;
         let mut words: Vec<String> = "hub --json --mqtts 0 --amqps 0 --https 0 --template"
             .split(' ')
@@ -162,7 +174,8 @@ impl Hub {
             .collect();
         words.extend(["--state".to_owned(), folder.path().join("hub").display().to_string()]);
         let log = folder.path().join("hub.log");
-        let mut child = Child::start(&peers.isotherm, &words, &[("LOG_LEVEL", "warn".to_owned())], log)?;
+        let variables = [&[("LOG_LEVEL", "warn".to_owned())], variables].concat();
+        let mut child = Child::start(&peers.isotherm, &words, &variables, log)?;
         let line = child.line(host).await?;
         Self::of(host, child, serde_json::from_value(line).map_err(io::Error::other)?)
     }

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use isotherm_host::{Flow, Host, Pilot, drive};
+use isotherm_host::{BoxStream, Ended, Flow, Host, Pilot, drive};
 use isotherm_iothub::{Feed, Identity};
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use super::child::Folder;
 use super::load::{Board, Form, Stream, Windows};
@@ -18,17 +19,17 @@ use super::report::Report;
 use super::talk::{Heard, Mqtt, Talk as _};
 
 /// Messages that an outage has left.
-const BACKLOG: u64 = 1_000_000;
+pub(super) const BACKLOG: u64 = 1_000_000;
 /// Live messages while they drain: one each ten milliseconds, for as long as it takes.
-const LIVE_EVERY: Duration = Duration::from_millis(10);
-const LIVE_MAX: u64 = 100_000;
+pub(super) const LIVE_EVERY: Duration = Duration::from_millis(10);
+pub(super) const LIVE_MAX: u64 = 100_000;
 /// What has waited for so long was left by an outage: the hub's own measure, and a little more.
-const OUTAGE: Duration = Duration::from_secs(12);
+pub(super) const OUTAGE: Duration = Duration::from_secs(12);
 /// How long filling and draining may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(5);
-const FILLING: Windows = Windows { unacknowledged: 4_000, unreceived: None };
-const LIVE: Windows = Windows { unacknowledged: 1_000, unreceived: None };
+pub(super) const FILLING: Windows = Windows { unacknowledged: 4_000, unreceived: None };
+pub(super) const LIVE: Windows = Windows { unacknowledged: 1_000, unreceived: None };
 
 /// At this rate, and in messages of this many bytes, what is written is counted.
 const WRITTEN_RATE: u32 = 2_000;
@@ -72,43 +73,72 @@ pub(super) async fn backlog(
 
 /// The reader comes back, and messages go on coming while the million drains.
 async fn drain(host: &Host, hub: &Hub, old: Form, report: &mut Report) -> io::Result<()> {
+    let who = Identity::module(&hub.ready.device_id, "reader").map_err(io::Error::other)?;
     let live = Form::of(host, "live");
     let mut sending = Stream::new();
     sending.sender(hub.dial(host, "live").await?, &hub.topic("live")?, &live, LIVE);
-    let who = Identity::module(&hub.ready.device_id, "reader").map_err(io::Error::other)?;
-    let (tally, board) = (Arc::<Mutex<Tally>>::default(), Arc::clone(&sending.board));
-    let mut reader = Reader {
-        host: host.clone(),
-        filter: Feed::Inputs.filter(&who),
-        old,
-        live,
-        board,
-        tally: tally.clone(),
-    };
-    let (stream, mut session) = hub.dial(host, "reader").await?;
-    let reading = tokio::spawn(async move { drive(stream, &mut session, &mut reader).await });
-    sending.board.pace(host, LIVE_EVERY, LIVE_MAX);
-    let drained = until(host, "drain the store", || locked(&tally).old.last >= BACKLOG).await;
-    sending.board.close();
-    reading.abort();
-    let tally = locked(&tally);
-    drained.map_err(|why| io::Error::other(format!("{why} ({} of {BACKLOG})", tally.old.last)))?;
-    let (Some(first), Some(last)) = (tally.old.first, tally.old.at) else {
-        return Err(io::Error::other("nothing came"));
-    };
-    let mut late = tally.late.clone();
-    late.sort_unstable();
-    let (Some(worst), Some(median)) = (late.last(), late.get(late.len() / 2)) else {
-        return Err(io::Error::other("no live message came"));
-    };
-    report.take("backlog_drain", "isotherm", "messages_per_s", rate(BACKLOG, last - first));
-    report.take("backlog_live_p50", "isotherm", "s", median.as_secs_f64());
-    report.take("backlog_live_max", "isotherm", "s", worst.as_secs_f64());
-    let faults = tally.old.faults + tally.fresh.faults + tally.unknown;
-    if faults > 0 {
-        report.trouble(format!("backlog: {faults} messages were lost, doubled or out of order"));
+    let reading = hub.dial(host, "reader").await?;
+    let drain = Drain::begin(host, reading, Feed::Inputs.filter(&who), (old, live), sending);
+    drain.sending.board.pace(host, LIVE_EVERY, LIVE_MAX);
+    drain.end(host, "backlog", report).await
+}
+
+/// Somebody who reads a backlog, and live messages that come meanwhile.
+pub(super) struct Drain {
+    pub(super) sending: Stream,
+    tally: Arc<Mutex<Tally>>,
+    reading: JoinHandle<Ended>,
+}
+
+impl Drain {
+    /// Reads what comes by `filter`: messages of the first form are the backlog, of the second live.
+    pub(super) fn begin(
+        host: &Host,
+        (stream, mut session): (BoxStream, Mqtt),
+        filter: String,
+        (old, live): (Form, Form),
+        sending: Stream,
+    ) -> Self {
+        let (tally, board) = (Arc::<Mutex<Tally>>::default(), Arc::clone(&sending.board));
+        let mut reader = Reader { host: host.clone(), filter, old, live, board, tally: tally.clone() };
+        let reading = tokio::spawn(async move { drive(stream, &mut session, &mut reader).await });
+        Self { sending, tally, reading }
     }
-    Ok(())
+
+    /// Whether what comes from now on will be read.
+    pub(super) fn listens(&self) -> bool {
+        locked(&self.tally).listens
+    }
+
+    /// How far the backlog has drained.
+    pub(super) fn done(&self) -> u64 {
+        locked(&self.tally).old.last
+    }
+
+    /// Waits until nothing is left of it, and reports what that took.
+    pub(super) async fn end(self, host: &Host, name: &str, report: &mut Report) -> io::Result<()> {
+        let drained = until(host, "drain the store", || self.done() >= BACKLOG).await;
+        self.sending.board.close();
+        self.reading.abort();
+        let tally = locked(&self.tally);
+        drained.map_err(|why| io::Error::other(format!("{why} ({} of {BACKLOG})", tally.old.last)))?;
+        let (Some(first), Some(last)) = (tally.old.first, tally.old.at) else {
+            return Err(io::Error::other("nothing came"));
+        };
+        let mut late = tally.late.clone();
+        late.sort_unstable();
+        let (Some(worst), Some(median)) = (late.last(), late.get(late.len() / 2)) else {
+            return Err(io::Error::other("no live message came"));
+        };
+        report.take(&format!("{name}_drain"), "isotherm", "messages_per_s", rate(BACKLOG, last - first));
+        report.take(&format!("{name}_live_p50"), "isotherm", "s", median.as_secs_f64());
+        report.take(&format!("{name}_live_max"), "isotherm", "s", worst.as_secs_f64());
+        let faults = tally.old.faults + tally.fresh.faults + tally.unknown;
+        if faults > 0 {
+            report.trouble(format!("{name}: {faults} messages were lost, doubled or out of order"));
+        }
+        Ok(())
+    }
 }
 
 fn rate(count: u64, time: Duration) -> f64 {
@@ -119,7 +149,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn until(host: &Host, what: &str, done: impl Fn() -> bool) -> io::Result<()> {
+pub(super) async fn until(host: &Host, what: &str, done: impl Fn() -> bool) -> io::Result<()> {
     let end = host.now() + PATIENCE;
     while !done() {
         if host.now() > end {
@@ -150,6 +180,7 @@ impl Numbers {
 
 #[derive(Debug, Default)]
 struct Tally {
+    listens: bool,
     old: Numbers,
     fresh: Numbers,
     unknown: u64,
@@ -185,7 +216,8 @@ impl Pilot<Mqtt> for Reader {
                 }
             }
             Heard::Refused(_) => return Flow::End,
-            Heard::Subscribed | Heard::Acknowledged => {}
+            Heard::Subscribed => locked(&self.tally).listens = true,
+            Heard::Acknowledged => {}
         }
         Flow::Go
     }
