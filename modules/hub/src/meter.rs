@@ -48,6 +48,11 @@ impl Source for Meter {
                 "1 while nothing is taken in because the store is full or fails",
                 u64::from(store.refusing()),
             ),
+            gauge(
+                "isotherm_hub_upstream_log_full",
+                "1 while what goes upstream is not taken in because its log is full",
+                u64::from(store.is_upstream_full()),
+            ),
         ]);
         samples
     }

@@ -269,6 +269,17 @@ impl Store {
         }
     }
 
+    /// Calls `wake` once when the upstream log has room; at once if it has.
+    pub fn on_upstream_room(&self, wake: Wake) {
+        let mut state = self.state();
+        if self.is_upstream_full() {
+            state.waiting.upstream_room.push(wake);
+        } else {
+            drop(state);
+            wake();
+        }
+    }
+
     /// Calls `wake` once when the upstream log has grown (durably). Ask first, then read, or you may miss the last.
     pub fn on_events(&self, wake: Wake) {
         self.state().waiting.events.push(wake);

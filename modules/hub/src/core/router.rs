@@ -42,6 +42,11 @@ impl Router {
             targets: Vec::new(),
         }
     }
+
+    /// Whether the present message goes upstream, wherever else it goes.
+    fn leads_upstream(&self) -> bool {
+        self.targets.iter().any(|(leads, _)| matches!(leads, Leads::Upstream { .. }))
+    }
 }
 
 impl Core {
@@ -111,8 +116,11 @@ impl Core {
         }
         let room = self.store.has_room(message.size());
         room.map_err(|Full| self.full())?;
-        self.counters.count(Counter::MessagesReceived);
         self.find_targets(sender, kind, &message);
+        if self.store.is_upstream_full() && self.router.leads_upstream() {
+            return Err(Refusal::UpstreamFull(Box::new(message)));
+        }
+        self.counters.count(Counter::MessagesReceived);
         let message = Arc::new(message);
         if !self.taps.is_empty() {
             self.show_message(sender, &message, now);
@@ -124,7 +132,7 @@ impl Core {
         self.put_into_targets(sender, kind, &message, now).map_err(|Full| self.full())
     }
 
-    fn full(&self) -> Refusal {
+    pub(super) fn full(&self) -> Refusal {
         self.counters.count(Counter::RefusedStoreFull);
         Refusal::Full
     }

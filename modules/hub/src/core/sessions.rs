@@ -102,7 +102,7 @@ pub enum Outgoing {
 }
 
 /// Why the core did not take something from a client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// Larger than a message may be. Close.
     #[error("{bytes} bytes are more than the 262144 that a message may have")]
@@ -124,6 +124,10 @@ pub enum Refusal {
     /// The store is full and its slack too. Keep the message and try again when woken by `Store::on_room`, or close.
     #[error("the store is full: what it holds has to be delivered or expire first")]
     Full,
+    /// It goes upstream, and the log of what is to go there is full. Keep the message, which comes back with this, and
+    /// try again when woken by `Store::on_upstream_room`.
+    #[error("what is to go upstream has no room: some of it has to get there first")]
+    UpstreamFull(Box<Message>),
     /// As many sessions as there may be. Ask them to come back later.
     #[error("as many sessions are attached as there may be")]
     Busy,
@@ -251,7 +255,7 @@ impl Core {
     /// `named` is whom the topic or address said the sender is; anybody else than the session's own is refused.
     ///
     /// # Errors
-    /// See [`Refusal`]. All but [`Refusal::Full`] end the connection.
+    /// See [`Refusal`]. All but [`Refusal::Full`] and [`Refusal::UpstreamFull`] end the connection.
     pub fn publish(
         &mut self,
         session: SessionId,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::events::EventSource;
 use super::registry::match_etag;
-use super::{ApiError, Core, Counter, Now, Outgoing, What, documents};
+use super::{ApiError, Core, Counter, Now, Outgoing, Refusal, What, documents};
 use crate::store::Ticket;
 
 /// A change of a twin by the service side.
@@ -141,7 +141,15 @@ impl Core {
         if !self.is_wanted(place, EventSource::TwinChange, &message) {
             return Ticket::DURABLE; // hardly anybody routes them: no reason to count each as dropped
         }
-        self.route(place, EventSource::TwinChange, message, now).unwrap_or(Ticket::DURABLE)
+        match self.route(place, EventSource::TwinChange, message, now) {
+            Ok(ticket) => ticket,
+            Err(refusal) => {
+                if matches!(refusal, Refusal::UpstreamFull(_)) {
+                    self.full(); // nobody waits with it
+                }
+                Ticket::DURABLE
+            }
+        }
     }
 }
 

@@ -155,13 +155,14 @@ impl Store {
         let unsynced = shared.unsynced.fetch_sub(work.bytes, Ordering::Relaxed) - work.bytes;
         shared.durable.store(work.ticket.0, Ordering::Release);
         let settings = &shared.settings;
-        let refusing = held > self.queues_bytes_max()
-            || unsynced > settings.slack_bytes / 2
-            || self.upstream_is_full(&state.journals);
+        let refusing = held > self.queues_bytes_max() || unsynced > settings.slack_bytes / 2;
         shared.refusing.store(refusing, Ordering::Relaxed);
         state.waiting.take_durable(work.ticket, &mut wakes);
         if !refusing {
             wakes.append(&mut state.waiting.room);
+        }
+        if !self.upstream_is_full(&state.journals) {
+            wakes.append(&mut state.waiting.upstream_room);
         }
         if work.journals.iter().any(|(index, _)| *index < PARTITIONS) {
             wakes.append(&mut state.waiting.events);

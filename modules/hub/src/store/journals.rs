@@ -354,9 +354,6 @@ impl Store {
         if unsynced > slack_bytes / 2 || held > queues_bytes_max {
             self.shared.refusing.store(true, Ordering::Relaxed);
         }
-        if self.shared.upstream_full.load(Ordering::Relaxed) {
-            return Err(Full);
-        }
         if unsynced > slack_bytes || held > queues_bytes_max.saturating_add(slack_bytes) {
             return Err(Full);
         }

@@ -10,6 +10,8 @@ pub(super) struct Waiting {
     pub(super) durable: Vec<(Ticket, Wake)>,
     /// For room.
     pub(super) room: Vec<Wake>,
+    /// For room in the upstream log.
+    pub(super) upstream_room: Vec<Wake>,
     /// For the upstream log to grow.
     pub(super) events: Vec<Wake>,
     /// The committer, when it is a task.

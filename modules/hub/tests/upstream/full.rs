@@ -54,6 +54,43 @@ async fn a_full_log_holds_the_senders_back_says_so_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_log_holds_back_only_those_who_send_upstream() {
+    let (edge, mut filter, _above, _) = cut_off("full-local", WhenFull::Refuse).await;
+    let content = json!({"modulesContent": {
+        "$edgeAgent": {"properties.desired": {"schemaVersion": "1.1", "runtime": {"type": "docker", "settings": {}},
+            "systemModules": {}, "modules": {}}},
+        "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {
+            "up": "FROM /messages/modules/filter/* INTO $upstream",
+            "local": "FROM /messages/modules/sensor/* INTO BrokeredEndpoint(\"/modules/other/inputs/temperature\")",
+        }, "storeAndForwardConfiguration": {"timeToLiveSecs": 7200}}},
+        "filter": {"properties.desired": {}}, "sensor": {"properties.desired": {}}, "other": {"properties.desired": {}},
+    }});
+    let answer = edge.rest("POST", "/devices/edge/applyConfigurationContent", content).await;
+    assert_eq!(answer.status, 204, "{:?}", answer.body);
+    filter.send_all("alert", (0..READINGS).map(reading).collect(), None).await.unwrap();
+    eventually("the log is full", async || {
+        edge.get("/isotherm/v1/status").await["store"]["upstreamFull"] == true
+    })
+    .await;
+    let mut sensor = as_module(&edge, "edge/sensor").await;
+    sensor.send_all("temperature", (0..1_000).map(reading).collect(), None).await.unwrap();
+    assert!(sensor.flush(LONG).await, "what stays here is taken");
+    let mut other = as_module(&edge, "edge/other").await;
+    let mut taken = 0;
+    let taking = async {
+        while taken < 1_000 {
+            if let Event::Input { delivery, .. } = other.next().await {
+                other.accept(delivery);
+                taken += 1;
+            }
+        }
+    };
+    timeout(LONG, taking).await.expect("and delivered");
+    assert!(filter.held() > 0, "who sends upstream waits");
+    edge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn told_to_drop_the_oldest_a_full_log_takes_everything_and_counts_what_never_goes_upstream() {
     let (edge, mut filter, above, ready) = cut_off("full-drop", WhenFull::DropOldest).await;
     for begin in (0..READINGS).step_by(1_000) {

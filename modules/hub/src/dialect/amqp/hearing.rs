@@ -144,6 +144,12 @@ impl Connection {
             };
             let ticket = match published {
                 Ok(ticket) => ticket,
+                Err(Refusal::UpstreamFull(message)) => {
+                    self.heard.push_front(Heard { message: *message, ..heard });
+                    self.blocked = true;
+                    self.shared.store.on_upstream_room(self.disk.ringer());
+                    break;
+                }
                 Err(refusal) => {
                     refused.get_or_insert(refusal);
                     Ticket::DURABLE
@@ -186,7 +192,7 @@ fn error_of(refusal: &Refusal) -> Error {
         Refusal::TooLarge { .. } => "amqp:link:message-size-exceeded",
         Refusal::Foreign { .. } => "amqp:unauthorized-access",
         Refusal::Malformed(_) => "com.microsoft:argument-error",
-        Refusal::Full | Refusal::Busy => "amqp:resource-limit-exceeded",
+        Refusal::Full | Refusal::UpstreamFull(_) | Refusal::Busy => "amqp:resource-limit-exceeded",
         Refusal::Unknown | Refusal::Ended => "amqp:not-found",
     };
     Error::new(condition, refusal.to_string())

@@ -130,7 +130,9 @@ fn refused(refusal: &Refusal) -> ApiError {
         Refusal::Foreign { .. } => ErrorCode::IotHubUnauthorizedAccess,
         Refusal::Malformed(_) => ErrorCode::ArgumentInvalid,
         Refusal::Unknown => ErrorCode::DeviceNotFound,
-        Refusal::Full | Refusal::Busy | Refusal::Ended => ErrorCode::ServiceUnavailable,
+        Refusal::Full | Refusal::UpstreamFull(_) | Refusal::Busy | Refusal::Ended => {
+            ErrorCode::ServiceUnavailable
+        }
     };
     ApiError::new(code, refusal.to_string())
 }

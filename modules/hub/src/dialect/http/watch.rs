@@ -236,7 +236,7 @@ pub(crate) async fn status(State(door): State<Door>, headers: HeaderMap) -> Answ
         "store": {
             "queuesBytes": shared.store.queues_bytes(),
             "eventsBytes": shared.store.events_bytes(),
-            "refusing": shared.store.refusing(),
+            "refusing": shared.store.refusing() || shared.store.is_upstream_full(),
             "upstreamFull": shared.store.is_upstream_full(),
             "trouble": shared.store.trouble(),
         },

@@ -97,7 +97,7 @@ impl Connection {
         }
         // While the store refuses, messages stay here, unacknowledged, and nothing more is read.
         let refusing = self.shared.store.refusing();
-        let (resting, mut wait) = (self.resting.is_some(), None);
+        let (resting, mut wait, mut upstream_full) = (self.resting.is_some(), None, false);
         let throttles = &self.shared.throttles;
         let mut may_send = || match throttles.take(Operation::Telemetry, now) {
             Ok(()) => true,
@@ -119,6 +119,11 @@ impl Connection {
                     let bytes = message.body.len();
                     match core.publish(id, &who, message, both) {
                         Ok(ticket) => self.owed.push(Debt { ticket, packet_id, answer: None, bytes }),
+                        Err(Refusal::UpstreamFull(message)) => {
+                            self.heard.push_front(Heard::Message { message: *message, packet_id });
+                            upstream_full = true;
+                            break;
+                        }
                         Err(refusal) => {
                             drop(core);
                             self.shared.remark("mqtt_refused_message", || {
@@ -143,7 +148,9 @@ impl Connection {
         let waits = self.resting.is_none();
         self.behind = waits && self.heard.front().is_some_and(Heard::is_request);
         self.blocked = waits && !self.behind && !self.heard.is_empty();
-        if self.blocked {
+        if self.blocked && upstream_full {
+            self.shared.store.on_upstream_room(self.disk.ringer());
+        } else if self.blocked {
             self.shared.store.on_room(self.disk.ringer());
         }
         Flow::Go
@@ -303,7 +310,7 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::TooLarge { .. } => "mqtt_ended_message_too_large",
         Refusal::Foreign { .. } => "mqtt_ended_topic",
         Refusal::Malformed(_) => "mqtt_ended_message_malformed",
-        Refusal::Full => "mqtt_ended_store_full",
+        Refusal::Full | Refusal::UpstreamFull(_) => "mqtt_ended_store_full",
         Refusal::Busy | Refusal::Unknown | Refusal::Ended => "mqtt_ended_session_over",
     }
 }
