@@ -239,9 +239,22 @@ impl Hub {
 
     /// Makes a device.
     pub(super) async fn new_device(&self, host: &Host, name: &str) -> io::Result<(Identity, Key)> {
+        self.make_device(host, name, json!({"deviceId": name})).await
+    }
+
+    /// Makes a device that is a child of this edge, so that its messages go by the edge's routes.
+    pub(super) async fn new_child(&self, host: &Host, name: &str) -> io::Result<(Identity, Key)> {
         let trouble = |failure| io::Error::other(format!("{failure:?}"));
         let service = Service::of_ready(host.clone(), &self.ready).map_err(trouble)?;
-        let request = Request::put(&format!("/devices/{name}"), json!({"deviceId": name}));
+        let edge = Request::get(&format!("/devices/{}", self.ready.device_id));
+        let edge = service.json(edge).await.map_err(trouble)?;
+        self.make_device(host, name, json!({"deviceId": name, "deviceScope": edge["deviceScope"]})).await
+    }
+
+    async fn make_device(&self, host: &Host, name: &str, body: Value) -> io::Result<(Identity, Key)> {
+        let trouble = |failure| io::Error::other(format!("{failure:?}"));
+        let service = Service::of_ready(host.clone(), &self.ready).map_err(trouble)?;
+        let request = Request::put(&format!("/devices/{name}"), body);
         let device = service.json(request).await.map_err(trouble)?;
         let key = device["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap_or_default();
         let key = Key::from_base64(key).map_err(io::Error::other)?;

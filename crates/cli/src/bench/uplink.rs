@@ -62,7 +62,7 @@ impl Upstream {
         let route = json!("FROM /messages/* INTO BrokeredEndpoint(\"/modules/reader/inputs/in\")");
         let all = [("all".to_owned(), route)].into_iter().collect();
         let hub = Hub::start(host, peers, folder, &deployment(&["reader".to_owned()], all), &[]).await?;
-        let (_, key) = hub.new_device(host, "site").await?;
+        let (_, key) = hub.new_child(host, "site").await?;
         let connection = format!(
             "HostName={};DeviceId=site;SharedAccessKey={};GatewayHostName=localhost:{}",
             hub.ready.host_name,

@@ -11,6 +11,9 @@ use super::passed::{Kept, Passed, Seen};
 pub(super) const OPEN_MAX: usize = 4_096;
 /// Where fresh data goes first: as few as this may be on their way, however slow the other side is.
 const OPEN_MIN: usize = 256;
+/// Nothing is read before this part of what may be on its way has room: a few events at a time would each cost a read
+/// of the log.
+const ROOM_PART: usize = 8;
 /// An event that was acknowledged later than this after it came shows that there was an outage, and that it is over.
 const LATE: SignedDuration = SignedDuration::from_secs(10);
 
@@ -92,7 +95,8 @@ impl Ledger {
             Reader::Front => (account.next, account.front.len()),
             Reader::Behind => (account.passed.walk(refused)?, account.behind.len()),
         };
-        (open < most).then(|| (next, most - open))
+        let room = most.saturating_sub(open);
+        (room >= most / ROOM_PART).then_some((next, room))
     }
 
     /// Where the front is: the second reader goes no further.
