@@ -27,7 +27,7 @@ pub(super) async fn round(
     folder: &Folder,
     report: &mut Report,
 ) -> io::Result<()> {
-    let mut places = vec!["isotherm"];
+    let mut places = vec!["isotherm", "isotherm-amqp"];
     places.extend(peers.present(&["mosquitto"]));
     for place in places {
         let (own, above) = (Folder::new(folder.path(), "edge")?, Folder::new(folder.path(), "above")?);
@@ -63,14 +63,18 @@ impl Upstream {
         let all = [("all".to_owned(), route)].into_iter().collect();
         let hub = Hub::start(host, peers, folder, &deployment(&["reader".to_owned()], all), &[]).await?;
         let (_, key) = hub.new_child(host, "site").await?;
+        let (protocol, port) = match place {
+            "isotherm-amqp" => ("Amqp", hub.ready.ports.amqps.unwrap_or_default()),
+            _ => ("Mqtt", hub.ready.ports.mqtts),
+        };
         let connection = format!(
-            "HostName={};DeviceId=site;SharedAccessKey={};GatewayHostName=localhost:{}",
+            "HostName={};DeviceId=site;SharedAccessKey={};GatewayHostName=localhost:{port}",
             hub.ready.host_name,
             key.to_base64(),
-            hub.ready.ports.amqps.unwrap_or_default()
         );
         let variables = vec![
             ("UpstreamConnectionString", connection),
+            ("UpstreamProtocol", protocol.to_owned()),
             ("UpstreamCACertificateFile", hub.ready.ca.clone()),
         ];
         Ok(Self { place: Place::Hub(Box::new(hub)), variables })
