@@ -85,6 +85,7 @@ impl Client {
             roots: options.roots.clone(),
             transport: options.transport,
             trunk: options.trunk.clone().unwrap_or_else(Trunk::private),
+            window: options.in_flight_max(),
         };
         Self::begin(host, target, &options, None).await
     }

@@ -52,6 +52,8 @@ pub(crate) struct Target {
     pub(crate) transport: Transport,
     /// The connection over AMQP.
     pub(crate) trunk: Trunk,
+    /// Messages on their way at once.
+    pub(crate) window: usize,
     /// `None` for a plain broker, whose password is part of its dialect.
     pub(crate) login: Option<Login>,
 }
@@ -252,9 +254,10 @@ impl Connection {
 
     async fn speak(&mut self, stream: BoxStream, password: Password) -> Over {
         let begun = self.host.now();
-        let options = self.target.dialect.connect(password.token);
+        let window = self.target.window;
+        let options = self.target.dialect.connect(password.token, window);
         let mut session = Box::new(ClientSession::new(begun, options));
-        let mut link = Box::new(Link::new(&self.shared, &self.target.dialect, password.renew_after));
+        let mut link = Box::new(Link::new(&self.shared, &self.target.dialect, password.renew_after, window));
         let ended = drive(stream, session.as_mut(), link.as_mut()).await;
         if link.open && self.told {
             info!(peer = self.target.peer, "connected again");

@@ -39,10 +39,10 @@ pub(crate) enum Incoming {
 
 impl Dialect {
     /// What CONNECT says.
-    pub(crate) fn connect(&self, password: Option<String>) -> ConnectOptions {
+    pub(crate) fn connect(&self, password: Option<String>, window: usize) -> ConnectOptions {
         match self {
-            Self::Hub(hub) => hub.connect(password),
-            Self::Broker(broker) => broker.connect(),
+            Self::Hub(hub) => hub.connect(password, window),
+            Self::Broker(broker) => broker.connect(window),
             Self::Entity(_) => unreachable!("{AMQP_ONLY}"),
         }
     }

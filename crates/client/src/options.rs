@@ -15,6 +15,10 @@ pub const AMQPS_PORT: u16 = 5671;
 pub const HTTPS_PORT: u16 = 443;
 /// How many bytes of messages an outbox holds, unless `OUTBOX_BYTES_MAX` says otherwise.
 pub const OUTBOX_BYTES_MAX: u64 = 64 << 20;
+/// Messages on their way to the hub at once, unless it is told otherwise.
+const WINDOW: usize = 200;
+/// No more than this may be asked for: each has a number of its own on the wire.
+const WINDOW_MAX: usize = 10_000;
 /// How long a token is good for. It is renewed after 80 to 90 % of that.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
@@ -47,6 +51,9 @@ pub struct Options {
     pub when_full: WhenFull,
     /// Where the outbox is.
     pub custody: Custody,
+    /// Messages on their way to the hub at once, not acknowledged yet: as many may come twice after a cut. More let a
+    /// hub that is far away be sent to faster.
+    pub window: usize,
     /// How long a token is good for.
     pub token_life: Duration,
 }
@@ -68,8 +75,13 @@ impl Options {
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             when_full: WhenFull::default(),
             custody: Custody::default(),
+            window: WINDOW,
             token_life: TOKEN_LIFE,
         }
+    }
+
+    pub(crate) fn in_flight_max(&self) -> usize {
+        self.window.clamp(1, WINDOW_MAX)
     }
 }
 

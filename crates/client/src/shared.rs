@@ -251,6 +251,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_does_not_listen_hears_only_the_last_tidings() {
+        let mut state = State::default();
+        for number in 0..=TIDINGS_MAX {
+            state.push_tidings(Event::Disconnected { reason: number.to_string() });
+        }
+        assert_eq!(state.events.len(), TIDINGS_MAX);
+        let first = state.pop();
+        assert!(matches!(&first, Some(Event::Disconnected { reason }) if reason == "1"), "{first:?}");
+    }
+
+    #[test]
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
     fn so_many_answers_wait_for_the_hub_and_the_oldest_gives_way_to_one_more() {
         let (mut state, now) = (State::default(), Instant::now());

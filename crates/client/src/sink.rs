@@ -102,6 +102,7 @@ fn target(dialect: Dialect, url: &Url, options: &Options) -> Target {
         roots: options.roots.clone(),
         transport: options.transport,
         trunk: Trunk::private(),
+        window: options.in_flight_max(),
         login: None,
     }
 }
@@ -162,6 +163,7 @@ impl Parts {
             roots: options.roots.clone(),
             transport: options.transport,
             trunk: Trunk::private(),
+            window: options.in_flight_max(),
             login: Some(Login {
                 resource,
                 credentials: Credentials::Policy { name: self.policy, key: self.key },

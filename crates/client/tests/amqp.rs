@@ -274,6 +274,59 @@ async fn what_the_hub_has_not_accepted_is_sent_again_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn so_many_messages_are_on_their_way_and_one_more_once_the_first_has_arrived() {
+    let mut site = Site::new();
+    let options = Options { window: 50, ..options(&site) };
+    let mut client = Client::with(&site.host, options).await.unwrap();
+    for number in 0..60 {
+        send(&mut client, &number.to_string()).await;
+    }
+    let mut peer = Peer::of(&mut site).await;
+    let mut on_their_way = Vec::new();
+    while on_their_way.len() < 50 {
+        on_their_way.push(peer.sent().await);
+    }
+    while let Some(did) = peer.within(MOMENT).await {
+        assert!(!matches!(did, Did::Sent(..)), "one more than may be: {did:?}");
+    }
+    let (_, link, delivery) = on_their_way.remove(0);
+    peer.say(ServerCommand::accepted(link, delivery));
+    peer.flush().await;
+    assert_eq!(body(&peer.sent().await.0), "50");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_inputs_come_than_a_user_who_accepts_none_may_have() {
+    let mut site = Site::new();
+    let mut client = client(&site).await;
+    let mut peer = Peer::of(&mut site).await;
+    peer.settle_down().await;
+    let (mut sent, mut deliveries) = (0, Vec::new());
+    let mut all_that_may = async |peer: &mut Peer, deliveries: &mut Vec<_>, client: &mut Client| {
+        let mut quiet = false;
+        while !quiet {
+            while peer.server.room(peer.link("/messages/events", Role::Receiver)) > 0 {
+                sent += 1;
+                let mut input = amqp::Message::data(sent.to_string());
+                input.annotations = Map::new().with_symbol("x-opt-input-name", "temperature");
+                peer.send("/messages/events", sent, false, input);
+            }
+            peer.flush().await;
+            tokio::select! {
+                biased;
+                event = client.next() => if let Event::Input { delivery, .. } = event { deliveries.push(delivery) },
+                did = peer.within(MOMENT) => quiet = did.is_none(),
+            }
+        }
+        sent
+    };
+    assert_eq!(all_that_may(&mut peer, &mut deliveries, &mut client).await, 200);
+    assert_eq!(deliveries.len(), 200);
+    deliveries.drain(..150).for_each(|delivery| client.accept(delivery));
+    assert_eq!(all_that_may(&mut peer, &mut deliveries, &mut client).await, 350, "as many as were accepted");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_input_is_accepted_only_when_what_came_of_it_is_safe() {
     let mut site = Site::new();
     let options = Options { custody: Custody::HandToHand, ..options(&site) };

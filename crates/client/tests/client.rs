@@ -87,6 +87,24 @@ async fn what_the_hub_has_not_acknowledged_is_sent_again_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_hundred_messages_are_on_their_way_and_one_more_once_the_first_has_arrived() {
+    let mut site = Site::new();
+    let mut client = site.client().await;
+    let messages = (0..210).map(|number: u32| Message::new(number.to_string())).collect();
+    client.send_all("out", messages, None).await.unwrap();
+    let mut peer = site.accept(twin(1)).await;
+    let mut on_their_way = Vec::new();
+    while on_their_way.len() < 200 {
+        on_their_way.push(peer.message().await);
+    }
+    while let Some(event) = peer.within(MOMENT).await {
+        assert!(!matches!(event, ServerEvent::Publish { .. }), "one more than may be: {event:?}");
+    }
+    peer.say(ServerCommand::Acknowledge { packet_id: on_their_way[0].1 }).await;
+    assert_eq!(peer.body().await, "200");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_sent_is_still_there_after_a_restart() {
     let mut site = Site::new();
     let mut client = site.client().await;

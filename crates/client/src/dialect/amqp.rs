@@ -27,8 +27,6 @@ pub use trunk::Trunk;
 
 use crate::{connection::Target, shared::Shared};
 
-/// Messages on their way to the hub at once.
-const WINDOW: usize = 200;
 /// Inputs that the user has and has not accepted; the hub sends no more of them meanwhile.
 const INPUTS_MAX: u32 = 200;
 /// Calls, answers and changes that may be on their way to us at once.
@@ -76,11 +74,13 @@ struct News {
     answers: Notify,
     twin: Notify,
     room: Notify,
+    /// The user accepted something: the hub may send more.
+    claims: Notify,
 }
 
 impl News {
     fn all(&self) {
-        let all = [&self.outbox, &self.accepted, &self.answers, &self.twin, &self.room];
+        let all = [&self.outbox, &self.accepted, &self.answers, &self.twin, &self.room, &self.claims];
         all.into_iter().for_each(Notify::notify_one);
     }
 }

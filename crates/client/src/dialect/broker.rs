@@ -19,13 +19,13 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// The session is kept by the broker, so that nothing on the input is missed while we are away.
-    pub(crate) fn connect(&self) -> ConnectOptions {
+    pub(crate) fn connect(&self, window: usize) -> ConnectOptions {
         ConnectOptions {
             client_id: self.client_id.clone(),
             user_name: self.user.clone(),
             password: self.key.clone(),
             clean: false,
-            window: mqtt::SESSION_WINDOW,
+            window: window + mqtt::BESIDES,
             ..ConnectOptions::default()
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn connect(&self, password: Option<String>) -> ConnectOptions {
+    pub(crate) fn connect(&self, password: Option<String>, window: usize) -> ConnectOptions {
         let user_name = UserName {
             client_type: Some(CLIENT_TYPE.to_owned()),
             ..UserName::new(&self.name, self.identity.clone(), API_VERSION)
@@ -30,7 +30,7 @@ impl Hub {
             user_name: user_name.to_string(),
             password,
             clean: false,
-            window: mqtt::SESSION_WINDOW,
+            window: window + mqtt::BESIDES,
             ..ConnectOptions::default()
         }
     }

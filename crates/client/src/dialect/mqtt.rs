@@ -21,10 +21,8 @@ use tokio::time::{Sleep, sleep};
 use super::{Dialect, Incoming};
 use crate::shared::Shared;
 
-/// Messages on their way to the hub at once.
-const WINDOW: usize = 200;
-/// What the session must hold: messages, and answers to methods.
-pub(crate) const SESSION_WINDOW: usize = 512;
+/// What the session must hold besides messages: answers to methods, subscriptions.
+pub(crate) const BESIDES: usize = 312;
 /// A smaller body is copied out of the read buffer, so that one that is kept does not keep the buffer.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 /// How long the hub may take to answer about the twin.
@@ -68,6 +66,8 @@ pub(crate) struct Link<'a> {
     cursor: Offset,
     /// Published and not yet forgotten, in order, with whether the hub has it.
     in_flight: VecDeque<(Offset, bool)>,
+    /// So many at once.
+    window: usize,
     renew: Option<Pin<Box<Sleep>>>,
     draining: bool,
     asking: Asking,
@@ -76,7 +76,12 @@ pub(crate) struct Link<'a> {
 
 impl<'a> Link<'a> {
     /// `renew_after`: how long the password is good for.
-    pub(crate) fn new(shared: &'a Shared, dialect: &'a Dialect, renew_after: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        dialect: &'a Dialect,
+        renew_after: Option<Duration>,
+        window: usize,
+    ) -> Self {
         Self {
             shared,
             dialect,
@@ -87,6 +92,7 @@ impl<'a> Link<'a> {
             clogged: false,
             cursor: 0,
             in_flight: VecDeque::new(),
+            window,
             renew: renew_after.map(|after| Box::pin(sleep(after))),
             draining: false,
             asking: Asking::Deaf,

@@ -54,6 +54,7 @@ impl BrokerOptions {
             roots: file(host, "BROKER_CA_FILE")?,
             transport: Transport::Mqtt,
             trunk: Trunk::private(),
+            window: kept.in_flight_max(),
             login: None,
         };
         Ok(Self { target, kept, desired })

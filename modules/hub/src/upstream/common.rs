@@ -31,6 +31,12 @@ struct Doors {
     lanes: usize,
 }
 
+impl Doors {
+    fn refused_names(&self) -> Vec<&str> {
+        self.refused.iter().take(NAMES_MAX).map(Identity::as_str).collect()
+    }
+}
+
 impl Common {
     pub(super) fn new(ledger: Ledger) -> Self {
         Self { ledger: Mutex::new(ledger), moved: Notify::new(), doors: Mutex::default() }
@@ -83,11 +89,10 @@ impl Common {
         let (open, left, passed) = self.ledger().sizes();
         let unread = self.unread(log);
         let doors = self.doors();
-        let refused: Vec<&str> = doors.refused.iter().take(NAMES_MAX).map(Identity::as_str).collect();
         json!({
             "lanes": doors.lanes,
             "connected": doors.connected.len(),
-            "refused": refused,
+            "refused": doors.refused_names(),
             "withoutLane": doors.without.len(),
             "open": open,
             "unread": unread,
@@ -123,5 +128,20 @@ impl Common {
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("nothing panics while it holds the ledger")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_refused_ones_are_named_and_all_are_counted() {
+        let common = Common::new(Ledger::recall([]));
+        for number in 0..=NAMES_MAX {
+            common.turned_away(&Identity::device(&format!("d{number}")).unwrap(), true);
+        }
+        let doors = common.doors();
+        assert_eq!((doors.refused_names().len(), doors.refused.len()), (NAMES_MAX, NAMES_MAX + 1));
     }
 }

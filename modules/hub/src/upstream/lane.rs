@@ -22,6 +22,8 @@ use crate::store::Table;
 
 /// Events that wait for one lane; the log is read no further for it meanwhile.
 const WAITING_MAX: usize = 1_024;
+/// Messages of one lane that upstream has not acknowledged: what goes far is long on its way.
+const WINDOW: usize = 1_000;
 /// Bytes of messages that one lane has on its way.
 const LANE_BYTES_MAX: u64 = 4 << 20;
 /// Clients on the way upstream at once; who comes later is told of, and what he sends waits for the next start.
@@ -118,6 +120,7 @@ impl Lanes {
         options.custody = Custody::HandToHand;
         options.when_full = WhenFull::Refuse;
         options.outbox_bytes_max = LANE_BYTES_MAX;
+        options.window = WINDOW;
         let client = match &sink {
             Some(sink) => Client::to(&self.host, sink, options).await,
             None => Client::with(&self.host, options).await,

@@ -6,7 +6,7 @@ use isotherm_iothub::method;
 use tracing::warn;
 
 use super::{
-    Over, Talk,
+    INPUTS_MAX, Over, Talk,
     convert::{self, Received},
 };
 use crate::{Call, Delivery, Event};
@@ -17,13 +17,32 @@ impl Talk<'_> {
     pub(super) async fn take_deliveries(&self, receiver: Option<&mut Receiver>) -> Over {
         let Some(receiver) = receiver else { return std::future::pending().await };
         loop {
-            let delivery = match receiver.recv::<Body<Value>>().await {
-                Ok(delivery) => delivery,
-                Err(error) => return Over::lost(error),
+            if let Some(credit) = self.credit_for(receiver.credit())
+                && let Err(error) = receiver.set_credit(credit).await
+            {
+                return Over::lost(error);
+            }
+            let delivery = tokio::select! {
+                biased;
+                delivery = receiver.recv::<Body<Value>>() => delivery,
+                () = self.news.claims.notified() => continue,
             };
-            let (info, wire) = delivery.into_parts();
-            self.delivered(info, &wire);
+            match delivery {
+                Ok(delivery) => {
+                    let (info, wire) = delivery.into_parts();
+                    self.delivered(info, &wire);
+                }
+                Err(error) => return Over::lost(error),
+            }
         }
+    }
+
+    /// How much credit the hub is to have, once that is a good part more than it has. By itself the library would give
+    /// it all of it again for half of what it sent, whatever the user still holds.
+    fn credit_for(&self, has: u32) -> Option<u32> {
+        let held = u32::try_from(self.claims().open.len()).unwrap_or(u32::MAX);
+        let fits = INPUTS_MAX.saturating_sub(held);
+        (fits >= has + INPUTS_MAX / 4).then_some(fits)
     }
 
     fn delivered(&self, info: DeliveryInfo, wire: &Received) {
@@ -55,6 +74,7 @@ impl Talk<'_> {
             self.news.accepted.notified().await;
             while let Some(id) = self.next_accepted() {
                 let claim = self.claims().open.remove(&id);
+                self.news.claims.notify_one();
                 if let Some(info) = claim
                     && let Err(error) = disposer.accept(info).await
                 {

@@ -19,7 +19,7 @@ use isotherm_iothub::Identity;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    CREDIT, INPUTS_MAX, Over, Sasl, Trunk, begin,
+    CREDIT, Over, Sasl, Trunk, begin,
     convert::{self, Received},
     cord::{Cord, Corded},
     trunk::Wire as Standing,
@@ -200,7 +200,7 @@ async fn attach(target: &Target, password: Password, session: &mut SessionHandle
         Some(_) => events,
         None => format!("{root}/messages/devicebound"),
     };
-    let deliveries = receiver(session, "deliveries", &from, Some(fields(None)), INPUTS_MAX).await?;
+    let deliveries = receiver(session, "deliveries", &from, Some(fields(None)), CreditMode::Manual).await?;
     let methods = format!("{root}/methods/devicebound");
     let methods = pair(session, "methods", &methods, SenderSettleMode::Mixed).await?;
     let twin = pair(session, "twin", &format!("{root}/twin"), SenderSettleMode::Settled).await?;
@@ -258,7 +258,9 @@ async fn pair(
     settles: SenderSettleMode,
 ) -> Result<Pair, Over> {
     let properties = Some(fields(Some(name)));
-    let receiver = receiver(session, &format!("{name}-in"), address, properties.clone(), CREDIT).await?;
+    let receiver =
+        receiver(session, &format!("{name}-in"), address, properties.clone(), CreditMode::Auto(CREDIT))
+            .await?;
     let sender = sender(session, &format!("{name}-out"), address, properties, settles).await?;
     Ok(Pair { sender, receiver })
 }
@@ -288,13 +290,10 @@ async fn receiver(
     name: &str,
     address: &str,
     properties: Option<Fields>,
-    credit: u32,
+    credit: CreditMode,
 ) -> Result<Receiver, Over> {
-    let mut builder = Receiver::builder()
-        .name(name)
-        .source(address)
-        .credit_mode(CreditMode::Auto(credit))
-        .verify_incoming_source(false);
+    let mut builder =
+        Receiver::builder().name(name).source(address).credit_mode(credit).verify_incoming_source(false);
     if let Some(properties) = properties {
         builder = builder.properties(properties);
     }

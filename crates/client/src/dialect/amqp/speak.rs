@@ -15,7 +15,7 @@ use isotherm_journal::Offset;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::{Over, RENEW_AGAIN, Talk, WINDOW, convert, open::Cbs, open::put_token};
+use super::{Over, RENEW_AGAIN, Talk, convert, open::Cbs, open::put_token};
 use crate::dialect::Dialect;
 
 /// What becomes of a message that is on its way.
@@ -56,7 +56,7 @@ impl Talk<'_> {
     async fn fill(&self, sender: &mut Sender, flight: &mut Flight) -> Result<(), Over> {
         loop {
             let limit = self.shared.outbox.publishable();
-            let room = WINDOW - flight.sent.len();
+            let room = self.target.window - flight.sent.len();
             if flight.cursor >= limit || room == 0 {
                 return Ok(());
             }

@@ -11,7 +11,7 @@ use isotherm_protocol::{
 };
 use tracing::warn;
 
-use super::{ANSWER_WITHIN, Asking, Link, RESPONSE, WINDOW};
+use super::{ANSWER_WITHIN, Asking, Link, RESPONSE};
 use crate::{shared::State, twin::Request};
 
 impl Link<'_> {
@@ -29,7 +29,7 @@ impl Link<'_> {
 
     fn may_publish(&self) -> bool {
         let waits = self.cursor < self.shared.outbox.publishable();
-        !self.draining && self.in_flight.len() < WINDOW && waits
+        !self.draining && self.in_flight.len() < self.window && waits
     }
 
     pub(super) fn has_work(&self, state: &State) -> bool {
@@ -77,7 +77,7 @@ impl Link<'_> {
     /// Publishes from the outbox while there is room on the way.
     pub(super) fn publish(&mut self, now: Instant, session: &mut ClientSession) {
         let limit = self.shared.outbox.publishable();
-        let room = (WINDOW - self.in_flight.len()).min(session.window());
+        let room = (self.window - self.in_flight.len()).min(session.window());
         if self.draining || self.cursor >= limit || room == 0 {
             return;
         }
