@@ -31,8 +31,9 @@ const SETTLED: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
 /// Sensors of a site, at most.
 const SENSORS_MAX: u64 = 3;
-/// What all outboxes may hold on disk when everything has arrived: their segments' rests.
-const OUTBOX_REST: u64 = 1 << 20;
+/// What an outbox may hold on disk when everything has arrived: a segment of 4 MiB that a long game has filled, and the
+/// one begun behind it.
+const OUTBOX_REST: u64 = 5 << 20;
 /// Connections that the hub may have then: the modules', the watch, and one that asks.
 const CONNECTIONS_MAX: u64 = 10;
 
