@@ -277,7 +277,7 @@ async fn what_the_hub_has_not_accepted_is_sent_again_in_order() {
 async fn so_many_messages_are_on_their_way_and_one_more_once_the_first_has_arrived() {
     let mut site = Site::new();
     let options = Options { window: 50, ..options(&site) };
-    let mut client = Client::with(&site.host, options).await.unwrap();
+    let mut client = Client::with(&site.host, options).await.expect("the disk is empty and good");
     for number in 0..60 {
         send(&mut client, &number.to_string()).await;
     }

@@ -91,7 +91,7 @@ async fn two_hundred_messages_are_on_their_way_and_one_more_once_the_first_has_a
     let mut site = Site::new();
     let mut client = site.client().await;
     let messages = (0..210).map(|number: u32| Message::new(number.to_string())).collect();
-    client.send_all("out", messages, None).await.unwrap();
+    client.send_all("out", messages, None).await.expect("the outbox takes all");
     let mut peer = site.accept(twin(1)).await;
     let mut on_their_way = Vec::new();
     while on_their_way.len() < 200 {

@@ -75,7 +75,7 @@ impl Fault {
         // What came later is drawn from a chance of its own, so that a seed's game stays what it was without it.
         let later = Chance::seeded(!seed);
         let last = Chance::seeded(seed.rotate_left(32));
-        // Most sites end at their own hub: a second one makes a game twice as long.
+        // Most sites end at their own hub: a second one is a second world of timers and disks to play.
         let has_upstream = last.u64().is_multiple_of(4);
         let is_drawn = |fault: &Self| match fault {
             fault if fault.needs_upstream() => has_upstream && last.u64().is_multiple_of(2),

@@ -258,22 +258,22 @@ impl Store {
         }
     }
 
-    /// Calls `wake` once when the store is not refusing; at once if it is not.
+    /// Calls `wake` once when the store is not refusing; at once if it is not. Keep a clone of it: who is gone is forgotten.
     pub fn on_room(&self, wake: Wake) {
         let mut state = self.state();
         if self.refusing() {
-            state.waiting.room.push(wake);
+            waiting::join(&mut state.waiting.room, wake);
         } else {
             drop(state);
             wake();
         }
     }
 
-    /// Calls `wake` once when the upstream log has room; at once if it has.
+    /// Calls `wake` once when the upstream log has room; at once if it has. Keep a clone of it here too.
     pub fn on_upstream_room(&self, wake: Wake) {
         let mut state = self.state();
         if self.is_upstream_full() {
-            state.waiting.upstream_room.push(wake);
+            waiting::join(&mut state.waiting.upstream_room, wake);
         } else {
             drop(state);
             wake();

@@ -39,7 +39,7 @@ use self::hearing::Heard;
 use self::links::Link;
 use self::owed::Owed;
 use crate::bell::Bell;
-use crate::core::SessionId;
+use crate::core::{SessionId, Wake};
 use crate::listen::Arrival;
 use crate::shared::Shared;
 
@@ -79,6 +79,8 @@ struct Connection {
     news: Arc<Bell>,
     /// Rung by the store: something is on disk, or there is room again.
     disk: Arc<Bell>,
+    /// Rings it when the store has room: always the same one, so that it waits there once.
+    room: Wake,
     /// Rung by the store: the upstream log has grown.
     log: Arc<Bell>,
     /// Whether the store will ring for the log.
@@ -119,12 +121,14 @@ struct Seat {
 
 impl Connection {
     fn new(shared: Arc<Shared>, arrival: Arrival) -> Self {
+        let disk = Bell::new();
         let stop = shared.host.stop.clone();
         Self {
             shared,
             arrival,
             news: Bell::new(),
-            disk: Bell::new(),
+            room: disk.ringer(),
+            disk,
             log: Bell::new(),
             log_watched: false,
             stop: Box::pin(async move { stop.stopped().await }),

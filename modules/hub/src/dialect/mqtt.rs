@@ -26,7 +26,7 @@ use tokio::time::Sleep;
 use self::hearing::Heard;
 use self::owed::Owed;
 use crate::bell::Bell;
-use crate::core::{Outcome, Outgoing, SessionId};
+use crate::core::{Outcome, Outgoing, SessionId, Wake};
 use crate::listen::Arrival;
 use crate::shared::Shared;
 
@@ -74,6 +74,8 @@ struct Connection {
     news: Arc<Bell>,
     /// Rung by the store: something is on disk, or there is room again.
     disk: Arc<Bell>,
+    /// Rings it when the store has room: always the same one, so that it waits there once.
+    room: Wake,
     stop: BoxFuture<'static, ()>,
     stopping: bool,
     /// There is something to do that nobody will ring for.
@@ -117,13 +119,15 @@ struct Client {
 
 impl Connection {
     fn new(shared: Arc<Shared>, arrival: Arrival) -> Self {
+        let disk = Bell::new();
         let stop = shared.host.stop.clone();
         Self {
             shared,
             arrival,
             stage: Stage::Greeting,
             news: Bell::new(),
-            disk: Bell::new(),
+            room: disk.ringer(),
+            disk,
             stop: Box::pin(async move { stop.stopped().await }),
             stopping: false,
             due: false,

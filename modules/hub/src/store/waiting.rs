@@ -1,5 +1,7 @@
 //! Who is to be told of what.
 
+use std::sync::Arc;
+
 use super::Ticket;
 use crate::core::Wake;
 
@@ -23,5 +25,32 @@ impl Waiting {
     pub(super) fn take_durable(&mut self, durable: Ticket, into: &mut Vec<Wake>) {
         let told = self.durable.extract_if(.., |(ticket, _)| *ticket <= durable);
         into.extend(told.map(|(_, wake)| wake));
+    }
+}
+
+/// Joins those who wait, unless it is among them: who waits for days asks again each time it is woken by something else.
+/// Who has gone away meanwhile, so that nobody else holds his waker, is forgotten.
+pub(super) fn join(those: &mut Vec<Wake>, wake: Wake) {
+    those.retain(|one| Arc::strong_count(one) > 1);
+    if !those.iter().any(|one| Arc::ptr_eq(one, &wake)) {
+        those.push(wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_again_waits_once_and_who_is_gone_is_forgotten() {
+        let waker = |number: u64| -> Wake { Arc::new(move || assert!(number > 0)) };
+        let (mut those, one, other) = (Vec::new(), waker(1), waker(2));
+        for wake in [&one, &other, &one] {
+            join(&mut those, Arc::clone(wake));
+        }
+        assert_eq!(those.len(), 2);
+        drop(one);
+        join(&mut those, Arc::clone(&other));
+        assert_eq!(those.len(), 1);
     }
 }

@@ -139,7 +139,8 @@ mod tests {
     fn so_many_refused_ones_are_named_and_all_are_counted() {
         let common = Common::new(Ledger::recall([]));
         for number in 0..=NAMES_MAX {
-            common.turned_away(&Identity::device(&format!("d{number}")).unwrap(), true);
+            common
+                .turned_away(&Identity::device(&format!("d{number}")).expect("a name that is allowed"), true);
         }
         let doors = common.doors();
         assert_eq!((doors.refused_names().len(), doors.refused.len()), (NAMES_MAX, NAMES_MAX + 1));

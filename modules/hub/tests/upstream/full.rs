@@ -82,13 +82,16 @@ async fn a_full_log_holds_back_only_those_who_send_upstream() {
     }});
     let answer = edge.rest("POST", "/devices/edge/applyConfigurationContent", content).await;
     assert_eq!(answer.status, 204, "{:?}", answer.body);
-    filter.send_all("alert", (0..READINGS).map(reading).collect(), None).await.unwrap();
+    filter.send_all("alert", (0..READINGS).map(reading).collect(), None).await.expect("its outbox takes all");
     eventually("the log is full", async || {
         edge.get("/isotherm/v1/status").await["store"]["upstreamFull"] == true
     })
     .await;
     let mut sensor = as_module(&edge, "edge/sensor").await;
-    sensor.send_all("temperature", (0..1_000).map(reading).collect(), None).await.unwrap();
+    sensor
+        .send_all("temperature", (0..1_000).map(reading).collect(), None)
+        .await
+        .expect("its outbox takes all");
     assert!(sensor.flush(LONG).await, "what stays here is taken");
     let mut other = as_module(&edge, "edge/other").await;
     let mut taken = 0;

@@ -8,19 +8,22 @@ const READINGS: u64 = 200;
 
 /// The journal's file that holds the readings.
 fn log(state: &Path) -> PathBuf {
-    let partitions = std::fs::read_dir(state.join("hub/store/events")).unwrap();
-    let files = partitions.flat_map(|partition| std::fs::read_dir(partition.unwrap().path()).unwrap());
-    let logs =
-        files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "log"));
-    logs.max_by_key(|path| std::fs::metadata(path).unwrap().len()).expect("there is a log")
+    let partitions = std::fs::read_dir(state.join("hub/store/events")).expect("the log has a folder");
+    let files = partitions.flat_map(|partition| {
+        std::fs::read_dir(partition.expect("it can be listed").path()).expect("so can a partition")
+    });
+    let logs = files
+        .map(|file| file.expect("it can be listed").path())
+        .filter(|path| path.extension().is_some_and(|it| it == "log"));
+    logs.max_by_key(|path| std::fs::metadata(path).expect("the hub has ended").len()).expect("there is a log")
 }
 
 /// Damages a record in the middle of what is written.
 fn damage(path: &Path) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut bytes = std::fs::read(path).expect("the hub has ended");
+    let written = bytes.iter().rposition(|byte| *byte != 0).expect("readings were written");
     bytes[written / 2] ^= 4;
-    std::fs::write(path, bytes).unwrap();
+    std::fs::write(path, bytes).expect("the disk has room");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

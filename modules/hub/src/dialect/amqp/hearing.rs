@@ -123,7 +123,7 @@ impl Connection {
         if self.resting.is_some() || self.shared.store.refusing() {
             self.blocked = self.resting.is_none();
             if self.blocked {
-                self.shared.store.on_room(self.disk.ringer());
+                self.shared.store.on_room(Arc::clone(&self.room));
             }
             return;
         }
@@ -147,7 +147,7 @@ impl Connection {
                 Err(Refusal::UpstreamFull(message)) => {
                     self.heard.push_front(Heard { message: *message, ..heard });
                     self.blocked = true;
-                    self.shared.store.on_upstream_room(self.disk.ringer());
+                    self.shared.store.on_upstream_room(Arc::clone(&self.room));
                     break;
                 }
                 Err(refusal) => {

@@ -1,5 +1,6 @@
 //! What a client says: messages, twin requests, answers to methods, subscriptions.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -149,9 +150,9 @@ impl Connection {
         self.behind = waits && self.heard.front().is_some_and(Heard::is_request);
         self.blocked = waits && !self.behind && !self.heard.is_empty();
         if self.blocked && upstream_full {
-            self.shared.store.on_upstream_room(self.disk.ringer());
+            self.shared.store.on_upstream_room(Arc::clone(&self.room));
         } else if self.blocked {
-            self.shared.store.on_room(self.disk.ringer());
+            self.shared.store.on_room(Arc::clone(&self.room));
         }
         Flow::Go
     }
