@@ -6,6 +6,7 @@ mod cord;
 mod entity;
 mod hear;
 mod open;
+mod publish;
 mod speak;
 mod trunk;
 mod twin;
