@@ -332,6 +332,18 @@ fn every_malformation_has_its_own_name() {
 }
 
 #[test]
+fn a_content_type_is_ascii_on_the_wire_wherever_it_came_from() {
+    let mut message = Message::data("x");
+    message.properties.content_type = Some("größe/λ".into());
+    let mut out = BytesMut::new();
+    message.encode(&mut out);
+    let read = Message::decode(&out.freeze()).expect("we read what we write");
+    assert_eq!(read.properties.content_type, Some("gr??e/?".into()));
+    let text = b"\0\x53\x73\xc0\x0b\x07\x40\x40\x40\x40\x40\x40\xa1\x02\xc3\xb6\0\x53\x75\xa0\x01x"; // "ö", a string
+    assert_eq!(Message::decode(&Bytes::from_static(text)), Err(Fault::Ascii));
+}
+
+#[test]
 fn an_answer_repeats_the_id_with_its_type() {
     let request = Properties { message_id: Value::ULong(0), ..Properties::default() };
     let reply = Message::reply(&request, 401, "no", Value::Null);

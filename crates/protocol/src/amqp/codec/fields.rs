@@ -106,6 +106,14 @@ impl<'r, 'b> Fields<'r, 'b> {
         }
     }
 
+    /// The same where the standard has a symbol, so that it can be handed on as one.
+    pub(in crate::amqp) fn symbol(&mut self) -> Result<Option<Text>, Fault> {
+        match self.text()? {
+            Some(text) if !text.is_ascii() => Err(Fault::Ascii),
+            text => Ok(text),
+        }
+    }
+
     pub(in crate::amqp) fn binary(&mut self) -> Result<Option<Bytes>, Fault> {
         match self.next()? {
             None => Ok(None),
