@@ -86,6 +86,7 @@ impl Client {
             transport: options.transport,
             trunk: options.trunk.clone().unwrap_or_else(Trunk::private),
             window: options.in_flight_max(),
+            batches: options.batches,
         };
         Self::begin(host, target, &options, None).await
     }

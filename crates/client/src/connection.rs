@@ -54,6 +54,8 @@ pub(crate) struct Target {
     pub(crate) trunk: Trunk,
     /// Messages on their way at once.
     pub(crate) window: usize,
+    /// Several of them as one delivery, where AMQP and the hub allow it.
+    pub(crate) batches: bool,
     /// `None` for a plain broker, whose password is part of its dialect.
     pub(crate) login: Option<Login>,
 }

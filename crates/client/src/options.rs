@@ -54,6 +54,9 @@ pub struct Options {
     /// Messages on their way to the hub at once, not acknowledged yet: as many may come twice after a cut. More let a
     /// hub that is far away be sent to faster.
     pub window: usize,
+    /// Whether messages that wait together go as one delivery, which is several times as fast: over AMQP, and to a hub.
+    /// If such a one is refused, its messages are sent again one by one.
+    pub batches: bool,
     /// How long a token is good for.
     pub token_life: Duration,
 }
@@ -76,6 +79,7 @@ impl Options {
             when_full: WhenFull::default(),
             custody: Custody::default(),
             window: WINDOW,
+            batches: false,
             token_life: TOKEN_LIFE,
         }
     }

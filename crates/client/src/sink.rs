@@ -103,6 +103,7 @@ fn target(dialect: Dialect, url: &Url, options: &Options) -> Target {
         transport: options.transport,
         trunk: Trunk::private(),
         window: options.in_flight_max(),
+        batches: options.batches,
         login: None,
     }
 }
@@ -164,6 +165,7 @@ impl Parts {
             transport: options.transport,
             trunk: Trunk::private(),
             window: options.in_flight_max(),
+            batches: options.batches,
             login: Some(Login {
                 resource,
                 credentials: Credentials::Policy { name: self.policy, key: self.key },

@@ -106,7 +106,7 @@ impl Peer {
                 self.addresses.insert(link, (address.unwrap_or_default().to_string(), attach.role));
                 self.say(ServerCommand::accept(link, 1_000));
             }
-            ServerEvent::Message { link, delivery, settled, message, .. } => {
+            ServerEvent::Message { link, delivery, settled, format, message, .. } => {
                 let address = self.addresses[&link].0.clone();
                 if address == "$cbs" {
                     self.say(ServerCommand::accepted(link, delivery));
@@ -130,6 +130,7 @@ impl Peer {
                     self.answer_twin(&did);
                     self.waiting.push(did);
                 } else {
+                    assert_eq!(format == amqp::BATCH_FORMAT, message.body.pieces().len() > 1);
                     self.waiting.push(Did::Sent(*message, link, delivery));
                 }
             }
@@ -412,6 +413,73 @@ async fn a_message_refused_for_good_holds_up_nothing_behind_it() {
         tokio::join!(async { while peer.within(MOMENT).await.is_some() {} }, client.flush(LONG));
     assert!(flushed);
     assert_eq!((client.stats().refused, client.stats().delivered), (1, 1));
+}
+
+/// A client that may send batches, with messages under these names in its outbox.
+async fn batching(site: &Site, names: impl Iterator<Item = &str>) -> Client {
+    let mut client = Client::with(&site.host, Options { batches: true, ..options(site) }).await.unwrap();
+    for name in names {
+        let message = Message::new(format!("body of {name}")).with_property("name", name);
+        client.post("out", &message.with_system(SystemProperty::ContentType, "text/plain")).unwrap();
+    }
+    client
+}
+
+/// The names of the messages in a delivery, each of which has all else that was said of it.
+fn names(message: &amqp::Message) -> Vec<String> {
+    let read = |message: &amqp::Message| {
+        let text = |name| message.application_properties.text(name).expect("it was said").to_string();
+        assert_eq!(text("iothub-outputname"), "out");
+        assert_eq!(message.properties.content_type.as_ref().expect("it was said").to_string(), "text/plain");
+        assert_eq!(body(message), format!("body of {}", text("name")));
+        text("name")
+    };
+    match message.body.pieces() {
+        [_] => vec![read(message)],
+        several => several.iter().map(|piece| read(&amqp::Message::decode(piece).unwrap())).collect(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_together_goes_as_one_delivery_if_that_is_wanted() {
+    let mut site = Site::new();
+    let all: Vec<String> = (0..130).map(|number| number.to_string()).collect();
+    let client = batching(&site, all.iter().map(String::as_str)).await;
+    let mut peer = Peer::of(&mut site).await;
+    let (mut came, mut deliveries) = (Vec::new(), 0);
+    while came.len() < all.len() {
+        let (message, link, delivery) = peer.sent().await;
+        came.extend(names(&message));
+        deliveries += 1;
+        peer.say(ServerCommand::accepted(link, delivery));
+    }
+    assert_eq!(came, all);
+    assert_eq!(deliveries, 6, "an eighth of the window, 25, in each");
+    peer.flush().await;
+    while peer.within(MOMENT).await.is_some() {}
+    assert_eq!((client.held(), client.stats().delivered), (0, 130));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_batch_that_is_refused_only_what_is_to_blame_is_dropped() {
+    let mut site = Site::new();
+    let client = batching(&site, ["1", "bad", "3"].into_iter()).await;
+    let mut peer = Peer::of(&mut site).await;
+    let mut came = Vec::new();
+    while let Ok((message, link, delivery)) = timeout(MOMENT, peer.sent()).await {
+        let names = names(&message);
+        let state = if names.iter().any(|name| name == "bad") {
+            DeliveryState::Rejected(Some(Arc::new(amqp::Error::new("com.microsoft:argument-error", "bad"))))
+        } else {
+            DeliveryState::Accepted
+        };
+        peer.say(ServerCommand::Settle { link, delivery, state });
+        peer.flush().await;
+        came.push(names.join(" "));
+    }
+    assert_eq!(came, ["1 bad 3", "1", "bad", "3"]);
+    let stats = client.stats();
+    assert_eq!((client.held(), stats.delivered, stats.refused), (0, 2, 1));
 }
 
 #[tokio::test(start_paused = true)]

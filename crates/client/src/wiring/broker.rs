@@ -55,6 +55,7 @@ impl BrokerOptions {
             transport: Transport::Mqtt,
             trunk: Trunk::private(),
             window: kept.in_flight_max(),
+            batches: false,
             login: None,
         };
         Ok(Self { target, kept, desired })

@@ -121,6 +121,7 @@ impl Lanes {
         options.when_full = WhenFull::Refuse;
         options.outbox_bytes_max = LANE_BYTES_MAX;
         options.window = WINDOW;
+        options.batches = true;
         let client = match &sink {
             Some(sink) => Client::to(&self.host, sink, options).await,
             None => Client::with(&self.host, options).await,

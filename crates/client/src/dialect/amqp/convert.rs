@@ -1,14 +1,16 @@
 //! Messages as AMQP has them, and as hubs have them.
 
 use bytes::Bytes;
+use fe2o3_amqp::Sendable;
 use fe2o3_amqp_types::{
     messaging::{
-        ApplicationProperties, Body, Data, Header, Message as Wire, MessageAnnotations, MessageId,
+        ApplicationProperties, Batch, Body, Data, Header, Message as Wire, MessageAnnotations, MessageId,
         Properties, annotations::OwnedKey,
     },
     primitives::{Binary, SimpleValue, Symbol, Timestamp, Value},
 };
 use isotherm_iothub::{Message, SystemProperty, time::dotnet};
+use isotherm_protocol::amqp::BATCH_FORMAT;
 
 /// A message as it is received.
 pub(crate) type Received = Wire<Body<Value>>;
@@ -36,7 +38,7 @@ const OWN_ANNOTATIONS: usize = 4;
 pub(super) fn to_amqp(message: &Message) -> Wire<Data> {
     let get = |property| message.system.get(property);
     let text = |property| get(property).map(str::to_owned);
-    let symbol = |property| get(property).map(Symbol::from);
+    let symbol = |property| get(property).map(ascii);
     let properties = Properties {
         message_id: text(SystemProperty::MessageId).map(MessageId::String),
         correlation_id: text(SystemProperty::CorrelationId).map(MessageId::String),
@@ -75,6 +77,42 @@ pub(super) fn to_amqp(message: &Message) -> Wire<Data> {
         body: Data(Binary::from(message.body.to_vec())),
         footer: None,
     }
+}
+
+/// A symbol is ASCII, and a hub would refuse the message for any other letter.
+fn ascii(text: &str) -> Symbol {
+    Symbol(text.chars().map(|letter| if letter.is_ascii() { letter } else { '?' }).collect())
+}
+
+/// A message as a delivery by itself.
+pub(super) fn alone(wire: Wire<Data>) -> Sendable<Batch<Data>> {
+    wire.map_body(|data| Batch::new(vec![data])).into()
+}
+
+/// Many messages as one delivery, in the batch format of IoT Hub: each, as it would be by itself, is a piece of data.
+pub(super) fn to_batch<'a>(
+    messages: impl Iterator<Item = &'a Message>,
+) -> Result<Sendable<Batch<Data>>, serde_amqp::Error> {
+    let piece = |message| encoded(&to_amqp(message)).map(|bytes| Data(bytes.into()));
+    let pieces = messages.map(piece).collect::<Result<Vec<_>, _>>()?;
+    let wire = Wire::builder().body(Batch::new(pieces)).build();
+    Ok(Sendable::builder().message(wire).message_format(BATCH_FORMAT).build())
+}
+
+/// The sections of a message of ours, one behind the other (AMQP 1.0, 3.2).
+fn encoded(wire: &Wire<Data>) -> Result<Vec<u8>, serde_amqp::Error> {
+    let mut bytes = Vec::new();
+    if let Some(annotations) = &wire.message_annotations {
+        bytes.extend(serde_amqp::to_vec(annotations)?);
+    }
+    if let Some(properties) = &wire.properties {
+        bytes.extend(serde_amqp::to_vec(properties)?);
+    }
+    if let Some(among) = &wire.application_properties {
+        bytes.extend(serde_amqp::to_vec(among)?);
+    }
+    bytes.extend(serde_amqp::to_vec(&wire.body)?);
+    Ok(bytes)
 }
 
 /// A message for a peer that is no hub: who sent it is written on it, and what one device sends stays in order.
@@ -261,8 +299,6 @@ fn uuid(bytes: &[u8; 16]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fe2o3_amqp_types::messaging::Batch;
-
     use super::*;
 
     fn received(wire: Wire<Data>) -> Received {
@@ -286,6 +322,13 @@ mod tests {
         let wire = to_amqp(&Message::new("x"));
         assert!(wire.properties.is_none() && wire.application_properties.is_none());
         assert!(wire.message_annotations.is_none());
+    }
+
+    #[test]
+    fn a_content_type_of_other_letters_is_still_a_symbol() {
+        let there = Message::new("x").with_system(SystemProperty::ContentType, "größe/λ");
+        let here = from_amqp(&received(to_amqp(&there)));
+        assert_eq!(here.system.get(SystemProperty::ContentType), Some("gr??e/?"));
     }
 
     #[test]
