@@ -7,11 +7,14 @@ use std::{
 };
 
 use isotherm_host::{Host, Lock};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use crate::shared::Shared;
 
+/// What was posted goes to disk if the hub has not taken it after this long. Mostly it has, and a disk that is not written
+/// to costs neither time nor wear; should the process die meanwhile, what it was made of comes again.
+const POSTED_WAITS: Duration = Duration::from_millis(25);
 /// That messages are delivered is written with the next sync, or after this long: to forget it costs only repeats.
 const FORGET_AFTER: Duration = Duration::from_secs(1);
 /// How long to wait after the disk has failed.
@@ -41,18 +44,41 @@ impl Keeper {
     /// Does what is to be done next; false when there is nothing.
     async fn step(&self, told: &mut Option<Instant>) -> bool {
         let outbox = &self.shared.outbox;
-        if outbox.is_waiting() {
+        if outbox.is_waited_for() {
             self.commit(told).await;
-        } else if self.twin_file.is_some() && self.shared.lock().mirror.is_unsaved() {
+        } else if self.is_twin_unsaved() {
             self.save_twin().await;
         } else if outbox.is_dirty() {
-            if timeout(FORGET_AFTER, self.shared.keeper.notified()).await.is_err() {
+            if self.grows_old().await {
                 self.commit(told).await;
             }
         } else {
             return false;
         }
         true
+    }
+
+    /// Waits until what is not on disk has waited long enough; false if there is something else to do first.
+    async fn grows_old(&self) -> bool {
+        let outbox = &self.shared.outbox;
+        let latest = Instant::now() + FORGET_AFTER;
+        let (mut posted, mut due) = (outbox.next(), Instant::now() + POSTED_WAITS);
+        loop {
+            let until = if outbox.is_waiting() { due.min(latest) } else { latest };
+            if timeout_at(until, self.shared.keeper.notified()).await.is_err() {
+                return true;
+            }
+            if outbox.is_waited_for() || self.is_twin_unsaved() {
+                return false;
+            }
+            if outbox.kept() >= posted {
+                (posted, due) = (outbox.next(), Instant::now() + POSTED_WAITS);
+            }
+        }
+    }
+
+    fn is_twin_unsaved(&self) -> bool {
+        self.twin_file.is_some() && self.shared.lock().mirror.is_unsaved()
     }
 
     async fn commit(&self, told: &mut Option<Instant>) {

@@ -186,9 +186,14 @@ impl Outbox {
         self.custody == Custody::Disk && self.journal.is_dirty()
     }
 
-    /// Whether a message waits for a commit, and not only the word that some are delivered.
+    /// Whether a message is in nobody's hands yet.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.custody == Custody::Disk && self.journal.durable() < self.journal.next()
+        self.custody == Custody::Disk && self.kept() < self.journal.next()
+    }
+
+    /// Whether somebody waits for a commit: what was sent is published only after it.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.custody == Custody::Disk && self.journal.durable() < self.disk_first.load(Ordering::Acquire)
     }
 
     pub(crate) fn commit(&self) -> io::Result<Offset> {

@@ -505,6 +505,35 @@ async fn what_is_posted_goes_out_before_it_is_on_disk() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_posted_costs_the_disk_nothing_if_the_hub_takes_it_in_a_moment_and_is_kept_if_it_does_not() {
+    let mut site = Site::new();
+    let mut client = site.client().await;
+    let mut peer = site.accept(twin(1)).await;
+    peer.deliver(INPUT, "31", Qos::AtLeastOnce, 1).await;
+    let delivery = loop {
+        if let Event::Input { delivery, .. } = next(&mut client).await {
+            break delivery;
+        }
+    };
+    assert_eq!(peer.within(MOMENT).await, None); // the twin is kept by now
+    let before = site.disk.used();
+    for _ in 0..100 {
+        client.post("alert", &Message::new("taken")).unwrap();
+        peer.body().await;
+        assert_eq!(peer.within(Duration::from_millis(5)).await, None);
+    }
+    assert_eq!((client.held(), site.disk.used()), (0, before));
+    client.post("alert", &Message::new("not taken")).unwrap();
+    client.accept(delivery);
+    peer.message().await;
+    let accepted = peer.within(Duration::from_millis(100)).await;
+    assert_eq!(accepted, Some(ServerEvent::Acknowledged { token: 1 }));
+    drop(client);
+    let client = site.client().await;
+    assert_eq!(client.held(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_stop_a_flush_says_all_there_is_to_say_and_takes_nothing_more_in() {
     let mut site = Site::new();
     let mut client = site.client().await;
