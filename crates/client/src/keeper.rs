@@ -7,14 +7,16 @@ use std::{
 };
 
 use isotherm_host::{Host, Lock};
+use isotherm_journal::Offset;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use crate::shared::Shared;
 
-/// What was posted goes to disk if the hub has not taken it after this long. Mostly it has, and a disk that is not written
-/// to costs neither time nor wear; should the process die meanwhile, what it was made of comes again.
-const POSTED_WAITS: Duration = Duration::from_millis(25);
+/// What was posted goes to disk if the hub has not taken it after this long, and at once while it takes nothing. Mostly it
+/// has, and a disk that is not written to costs neither time nor wear; should the process die meanwhile, what it was made
+/// of comes again.
+const POSTED_WAITS: Duration = Duration::from_millis(100);
 /// That messages are delivered is written with the next sync, or after this long: to forget it costs only repeats.
 const FORGET_AFTER: Duration = Duration::from_secs(1);
 /// How long to wait after the disk has failed.
@@ -32,25 +34,35 @@ pub(crate) struct Keeper {
     pub(crate) lock: Weak<Lock>,
 }
 
+/// What the keeper remembers.
+#[derive(Default)]
+struct Known {
+    /// When it last told that the disk fails.
+    told: Option<Instant>,
+    /// The oldest message, when one had waited for the hub in vain.
+    stuck_at: Option<Offset>,
+}
+
 impl Keeper {
     pub(crate) async fn run(self) {
-        let mut told: Option<Instant> = None;
+        let mut known = Known::default();
         loop {
             self.shared.keeper.notified().await;
-            while self.step(&mut told).await {}
+            while self.step(&mut known).await {}
         }
     }
 
     /// Does what is to be done next; false when there is nothing.
-    async fn step(&self, told: &mut Option<Instant>) -> bool {
+    async fn step(&self, known: &mut Known) -> bool {
         let outbox = &self.shared.outbox;
-        if outbox.is_waited_for() {
-            self.commit(told).await;
+        if self.is_urgent(known) {
+            self.commit(&mut known.told).await;
         } else if self.is_twin_unsaved() {
             self.save_twin().await;
         } else if outbox.is_dirty() {
-            if self.grows_old().await {
-                self.commit(told).await;
+            if self.grows_old(known).await {
+                known.stuck_at = outbox.is_waiting().then(|| outbox.first());
+                self.commit(&mut known.told).await;
             }
         } else {
             return false;
@@ -59,7 +71,7 @@ impl Keeper {
     }
 
     /// Waits until what is not on disk has waited long enough; false if there is something else to do first.
-    async fn grows_old(&self) -> bool {
+    async fn grows_old(&self, known: &Known) -> bool {
         let outbox = &self.shared.outbox;
         let latest = Instant::now() + FORGET_AFTER;
         let (mut posted, mut due) = (outbox.next(), Instant::now() + POSTED_WAITS);
@@ -68,13 +80,19 @@ impl Keeper {
             if timeout_at(until, self.shared.keeper.notified()).await.is_err() {
                 return true;
             }
-            if outbox.is_waited_for() || self.is_twin_unsaved() {
+            if self.is_urgent(known) || self.is_twin_unsaved() {
                 return false;
             }
             if outbox.kept() >= posted {
                 (posted, due) = (outbox.next(), Instant::now() + POSTED_WAITS);
             }
         }
+    }
+
+    /// Whether somebody waits for the disk, or the hub takes nothing and the disk is all there is.
+    fn is_urgent(&self, known: &Known) -> bool {
+        let outbox = &self.shared.outbox;
+        outbox.is_waited_for() || (outbox.is_waiting() && known.stuck_at == Some(outbox.first()))
     }
 
     fn is_twin_unsaved(&self) -> bool {

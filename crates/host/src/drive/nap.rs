@@ -8,16 +8,17 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-/// How long a nap is; the system adds some 50 µs of its own.
-const NAP: Duration = Duration::from_micros(200);
+/// How long naps are: longer ones are tried for as long as they gather more. The system adds some 50 µs of its own.
+const NAPS: [Duration; 3] =
+    [Duration::from_micros(200), Duration::from_micros(400), Duration::from_micros(800)];
 /// Readings further apart than this are not often.
 const OFTEN: Duration = Duration::from_micros(200);
 /// So many in a row decide, first whether it is often, then whether naps gather more.
 const TRIED: u32 = 16;
-/// Naps have to gather this many bytes a reading for each two that came without.
+/// Naps have to gather this many bytes a reading for each two that came without, or by shorter ones.
 const GATHERED: usize = 3;
 /// After so many it is tried again without.
-const NAPS_MAX: u32 = 4096;
+const NAPS_MAX: u32 = 512;
 /// Where naps gathered nothing they are not tried again for so long.
 const LEFT_ALONE: Duration = Duration::from_millis(100);
 
@@ -34,9 +35,12 @@ pub(super) fn took(bytes: usize) {
 /// that pays.
 #[expect(clippy::disallowed_methods, reason = "a nap is taken in real time or not at all")]
 pub(crate) fn before_waiting() {
-    let nap = PACE.with_borrow_mut(|pace| (pace.bytes > 0 || pace.naps()) && pace.wait(Instant::now()));
-    if nap {
-        std::thread::sleep(NAP); // the thread itself: under a timer, the socket would go on waking it
+    let nap = PACE.with_borrow_mut(|pace| {
+        let may_be = pace.bytes > 0 || pace.nap().is_some();
+        may_be.then(|| pace.wait(Instant::now())).flatten()
+    });
+    if let Some(nap) = nap {
+        std::thread::sleep(nap); // the thread itself: under a timer, the socket would go on waking it
     }
 }
 
@@ -56,9 +60,9 @@ struct Pace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Watching,
-    /// Napping, to see whether it gathers more than so many bytes.
-    Trying(usize),
-    Napping,
+    /// Taking naps of this length, to see whether they gather more than so many bytes.
+    Trying(usize, usize),
+    Napping(usize),
     LeftAlone(Instant),
 }
 
@@ -67,19 +71,23 @@ impl Pace {
         Self { bytes: 0, last: None, mode: Mode::Watching, count: 0, sum: 0 }
     }
 
-    fn naps(&self) -> bool {
-        matches!(self.mode, Mode::Trying(_) | Mode::Napping)
+    /// How long naps are at present.
+    fn nap(&self) -> Option<Duration> {
+        match self.mode {
+            Mode::Trying(length, _) | Mode::Napping(length) => Some(NAPS[length]),
+            Mode::Watching | Mode::LeftAlone(_) => None,
+        }
     }
 
-    /// Whether to nap now.
-    fn wait(&mut self, now: Instant) -> bool {
+    /// How long to nap now.
+    fn wait(&mut self, now: Instant) -> Option<Duration> {
         let since = self.last.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
-        let often = if self.naps() { OFTEN + 2 * NAP } else { OFTEN };
+        let often = OFTEN + self.nap().unwrap_or_default();
         match std::mem::take(&mut self.bytes) {
-            0 => return self.naps() && since < often, // woken by somebody else
-            // What is tried, and what came of it, outlasts a pause: else each burst of a peer would be tried anew.
+            0 => return self.nap().filter(|_| since < often), // woken by somebody else
+            // That naps gain nothing, or may not, outlasts a pause: else each burst of a peer would be tried anew.
             _ if since > often => {
-                if matches!(self.mode, Mode::Watching | Mode::Napping) {
+                if !matches!(self.mode, Mode::Trying(0, _) | Mode::LeftAlone(_)) {
                     self.enter(Mode::Watching);
                 }
             }
@@ -90,17 +98,22 @@ impl Pace {
             }
         }
         self.last = Some(now);
-        self.naps()
+        self.nap()
     }
 
     fn decide(&mut self, now: Instant) {
         match self.mode {
-            Mode::Watching if self.count == TRIED => self.enter(Mode::Trying(self.sum)),
-            Mode::Trying(without) if self.count == TRIED => {
-                let gathers = self.sum * 2 >= without * GATHERED;
-                self.enter(if gathers { Mode::Napping } else { Mode::LeftAlone(now + LEFT_ALONE) });
+            Mode::Watching if self.count == TRIED => self.enter(Mode::Trying(0, self.sum)),
+            Mode::Trying(length, before) if self.count == TRIED => {
+                let gathers = self.sum * 2 >= before * GATHERED;
+                self.enter(match (gathers, length) {
+                    (true, _) if length + 1 < NAPS.len() => Mode::Trying(length + 1, self.sum),
+                    (true, _) => Mode::Napping(length),
+                    (false, 0) => Mode::LeftAlone(now + LEFT_ALONE),
+                    (false, _) => Mode::Napping(length - 1),
+                });
             }
-            Mode::Napping if self.count == NAPS_MAX => self.enter(Mode::Watching),
+            Mode::Napping(_) if self.count == NAPS_MAX => self.enter(Mode::Watching),
             Mode::LeftAlone(until) if now >= until => self.enter(Mode::Watching),
             _ => {}
         }
@@ -130,9 +143,9 @@ mod tests {
                 pace.bytes += there - before;
                 before = there;
                 readings += 1;
-                if pace.wait(from + at) {
+                if let Some(nap) = pace.wait(from + at) {
                     naps += 1;
-                    at += NAP;
+                    at += nap;
                 }
             }
             at += Duration::from_micros(10);
@@ -152,9 +165,28 @@ mod tests {
     fn little_and_often_is_gathered() {
         let (now, mut pace) = start();
         let (readings, naps) = spend(&mut pace, now, Duration::from_millis(100), each(50));
-        assert_eq!(pace.mode, Mode::Napping);
-        assert!(readings < 500, "{readings} readings of 2,000 messages");
-        assert!(naps > 400, "{naps} naps");
+        assert_eq!(pace.mode, Mode::Napping(2));
+        assert!(readings < 200, "{readings} readings of 2,000 messages");
+        assert!(naps > 100, "{naps} naps");
+    }
+
+    #[test]
+    fn naps_are_no_longer_than_pays() {
+        let (now, mut pace) = start();
+        // One each 50 µs, but no more than ten that we have not read.
+        let (mut seen, mut read, mut there, mut next) = (0, 0, 0, Duration::ZERO);
+        let windowed = move |at: Duration, readings: u32| {
+            if readings > seen {
+                (seen, read) = (readings, there);
+            }
+            while next <= at {
+                there = (there + 1).min(read + 10);
+                next += Duration::from_micros(50);
+            }
+            100 * there
+        };
+        spend(&mut pace, now, Duration::from_millis(100), windowed);
+        assert_eq!(pace.mode, Mode::Napping(1));
     }
 
     #[test]
@@ -187,9 +219,9 @@ mod tests {
     fn when_it_is_over_so_are_the_naps() {
         let (now, mut pace) = start();
         spend(&mut pace, now, Duration::from_millis(10), each(50));
-        assert!(pace.naps());
+        assert!(pace.nap().is_some());
         let later = now + Duration::from_millis(20);
-        assert!(!pace.wait(later), "nothing came");
+        assert_eq!(pace.wait(later), None, "nothing came");
         assert_eq!(spend(&mut pace, later, Duration::from_millis(20), each(1_000)).1, 0);
     }
 
@@ -198,6 +230,6 @@ mod tests {
         let (now, mut pace) = start();
         spend(&mut pace, now, Duration::from_millis(10), each(50));
         let last = pace.last.expect("something was read");
-        assert!(pace.wait(last + Duration::from_micros(30)));
+        assert!(pace.wait(last + Duration::from_micros(30)).is_some());
     }
 }
