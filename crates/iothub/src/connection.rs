@@ -77,7 +77,7 @@ impl FromStr for ConnectionString {
     /// error never repeats a value, which might be the key.
     fn from_str(text: &str) -> Result<Self, Refused> {
         let mut values: [Option<&str>; NAMES.len()] = [None; NAMES.len()];
-        for pair in text.trim().split(';').filter(|pair| !pair.is_empty()) {
+        for pair in text.split(';').map(str::trim).filter(|pair| !pair.is_empty()) {
             let (name, value) = pair
                 .split_once('=')
                 .ok_or_else(|| wrong("has a part without =; right is Name=value;Name=value"))?;
@@ -227,6 +227,8 @@ mod tests {
             let connection: ConnectionString = text.parse().unwrap();
             assert_eq!(connection.to_string(), text);
             assert_eq!(format!("{text};").parse::<ConnectionString>().unwrap(), connection);
+            let spaced = format!(" {} ; ", text.replace(';', " ; ")); // copied from a page, where lines are broken
+            assert_eq!(spaced.parse::<ConnectionString>().unwrap(), connection);
         }
     }
 
