@@ -125,6 +125,11 @@ impl Recovered {
             file.set_len(torn_at)?;
         }
         if last {
+            if self.segment_mut().bytes <= MAGIC.len() as u64 {
+                // It is begun anew: nothing in it says where its offsets go on once the segments before it are gone.
+                self.segment_mut().bytes = 0;
+                file.set_len(0)?;
+            }
             file.sync()?; // what a killed process had written but not synced is built upon from here
             if self.report.corrupt_records > corrupt_before {
                 // Nothing is written behind damage: what follows could make its bytes read as something else.
