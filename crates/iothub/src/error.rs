@@ -13,7 +13,7 @@ pub struct Refused {
 impl Refused {
     /// `what` names the thing and its place (`"desired.interval"`), `why` what is wrong with it and what would be right.
     pub fn new(what: impl Into<Cow<'static, str>>, why: impl Into<Cow<'static, str>>) -> Self {
-        Self { what: what.into(), why: why.into() }
+        Self { what: cut(what.into()), why: cut(why.into()) }
     }
 
     /// The thing that was refused, by name and place.
@@ -40,6 +40,16 @@ impl fmt::Debug for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+/// Longest half of a refusal: the words of a library may repeat all that was sent.
+const HALF_CHARS_MAX: usize = 500;
+
+fn cut(half: Cow<'static, str>) -> Cow<'static, str> {
+    match half.char_indices().nth(HALF_CHARS_MAX) {
+        None => half,
+        Some((at, _)) => Cow::Owned(format!("{}…", &half[..at])),
+    }
+}
 
 /// Longest piece of somebody else's text that an error repeats; the rest is cut, so that logs stay readable.
 const EXCERPT_CHARS_MAX: usize = 80;
@@ -170,6 +180,14 @@ mod tests {
     fn a_refusal_reads_as_what_and_why() {
         let refused = Refused::new("desired.interval", "\"hot\" is not a number");
         assert_eq!(refused.to_string(), "desired.interval: \"hot\" is not a number");
+    }
+
+    #[test]
+    fn a_refusal_is_no_longer_than_can_be_read() {
+        let refused = Refused::new("x".repeat(4_000), "ü".repeat(HALF_CHARS_MAX + 1));
+        assert_eq!(refused.to_string(), format!("{}…: {}…", "x".repeat(500), "ü".repeat(500)));
+        let whole = "ü".repeat(HALF_CHARS_MAX);
+        assert_eq!(Refused::new("x", whole.clone()).why(), whole);
     }
 
     #[test]

@@ -153,7 +153,8 @@ fn column_of(header: &[Vec<u8>]) -> Result<usize, ReplayError> {
         (Some((column, _)), 0) => Ok(column),
         (Some(_), more) => Err(ReplayError::TwoColumns(more + 1)),
         (None, _) => {
-            let shown: Vec<String> = heads.iter().take(16).map(|head| format!("{head:.40?}")).collect();
+            let short = |head: &String| format!("{:?}", head.chars().take(40).collect::<String>());
+            let shown: Vec<String> = heads.iter().take(16).map(short).collect();
             Err(ReplayError::NoColumn(shown.join(", ")))
         }
     }
