@@ -18,7 +18,7 @@ const DEFAULT_LEVEL: &str = "default";
 /// It is none, or out of this range.
 pub fn duration(value: &Value, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     let found = match value {
-        Value::Number(number) => number.as_f64().and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok()),
+        Value::Number(number) => number.as_f64().and_then(|ms| duration::of_seconds(ms / 1e3)),
         Value::String(text) => duration::parse(text),
         _ => None,
     };

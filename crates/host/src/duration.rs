@@ -18,7 +18,14 @@ pub fn parse(text: &str) -> Option<Duration> {
     if !plain {
         return None;
     }
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+    of_seconds(number.parse::<f64>().ok()? * seconds)
+}
+
+/// To the nearest microsecond, so that what [`show`] says is what was understood. `None` if it is negative or too long.
+#[must_use]
+pub fn of_seconds(seconds: f64) -> Option<Duration> {
+    let exact = Duration::try_from_secs_f64(seconds).ok()?;
+    u64::try_from((exact.as_nanos() + 500) / 1_000).ok().map(Duration::from_micros)
 }
 
 /// As [`parse`] takes it, in the largest unit that leaves no rest; what is no whole microsecond is rounded down.
@@ -48,6 +55,14 @@ mod tests {
             ("7000us", 7),
         ] {
             assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_understood() {
+        for text in ["2888888.8888888889ms", "0.0000004s", "0.0000006s", "1.0000005s", "86399.9999996s"] {
+            let duration = parse(text).expect("it is one");
+            assert_eq!(parse(&show(duration)), Some(duration), "{text}");
         }
     }
 
