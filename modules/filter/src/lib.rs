@@ -2,7 +2,7 @@
 //! `MessageType=Alert` and all else on it as it was; a reading below goes no further.
 //!
 //! The threshold and what softens it come from the module's twin ([`Settings`]) and rule from the next message on.
-//! A message is accepted only once its alert is in the outbox, so nothing is lost whichever process dies; a reading
+//! A message is accepted only once its alert is with the hub or on disk, so nothing is lost whichever process dies; a reading
 //! that therefore comes twice is recognised by its sender and number and dropped ([`Filter`]).
 
 mod filter;
@@ -115,7 +115,8 @@ enum Posted {
     Never(SendError),
 }
 
-/// Puts an alert into the outbox. The client holds back the acceptance that follows until the alert is on disk.
+/// Puts an alert into the outbox. The client holds back the acceptance that follows until the alert is with
+/// the hub or on disk.
 async fn post(host: &Host, client: &mut Client, alert: &Message) -> Posted {
     loop {
         match client.post(wiring::OUTPUT, alert) {
