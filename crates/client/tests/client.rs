@@ -4,7 +4,7 @@ mod site;
 
 use std::{pin::pin, sync::atomic::Ordering, time::Duration};
 
-use isotherm_client::{Client, Custody, Event, Options, SendError, WhenFull};
+use isotherm_client::{Client, Custody, Delivery, Event, Options, SendError, WhenFull};
 use isotherm_iothub::{Message, SystemProperty, Token};
 use isotherm_protocol::mqtt::{ConnectCode, Qos, ServerCommand, ServerEvent};
 use serde_json::json;
@@ -25,6 +25,15 @@ async fn next_but_tidings(client: &mut Client) -> Event {
         match next(client).await {
             Event::Connected | Event::Disconnected { .. } => {}
             event => return event,
+        }
+    }
+}
+
+/// The next message on an input, by what it is accepted with.
+async fn input(client: &mut Client) -> Delivery {
+    loop {
+        if let Event::Input { delivery, .. } = next(client).await {
+            return delivery;
         }
     }
 }
@@ -489,11 +498,7 @@ async fn what_is_posted_goes_out_before_it_is_on_disk() {
     let mut client = site.client().await;
     let mut peer = site.accept(twin(1)).await;
     peer.deliver(INPUT, "31", Qos::AtLeastOnce, 1).await;
-    let delivery = loop {
-        if let Event::Input { delivery, .. } = next(&mut client).await {
-            break delivery;
-        }
-    };
+    let delivery = input(&mut client).await;
     site.disk.limit(Some(0)); // nothing gets to disk from here on
     client.post("alert", &Message::new("posted")).unwrap();
     client.accept(delivery);
@@ -510,11 +515,7 @@ async fn what_is_posted_costs_the_disk_nothing_if_the_hub_takes_it_in_a_moment_a
     let mut client = site.client().await;
     let mut peer = site.accept(twin(1)).await;
     peer.deliver(INPUT, "31", Qos::AtLeastOnce, 1).await;
-    let delivery = loop {
-        if let Event::Input { delivery, .. } = next(&mut client).await {
-            break delivery;
-        }
-    };
+    let delivery = input(&mut client).await;
     assert_eq!(peer.within(MOMENT).await, None); // the twin is kept by now
     let before = site.disk.used();
     for _ in 0..100 {
@@ -529,7 +530,7 @@ async fn what_is_posted_costs_the_disk_nothing_if_the_hub_takes_it_in_a_moment_a
     let accepted = peer.within(Duration::from_millis(200)).await;
     assert_eq!(accepted, Some(ServerEvent::Acknowledged { token: 1 }));
     peer.deliver(INPUT, "32", Qos::AtLeastOnce, 2).await;
-    let Event::Input { delivery, .. } = next(&mut client).await else { panic!("an input") };
+    let delivery = input(&mut client).await;
     client.post("alert", &Message::new("not taken either")).unwrap();
     client.accept(delivery);
     peer.message().await;
@@ -548,11 +549,7 @@ async fn after_stop_a_flush_says_all_there_is_to_say_and_takes_nothing_more_in()
     let mut client = site.client().await;
     let mut peer = site.accept(twin(1)).await;
     peer.deliver(INPUT, "1", Qos::AtLeastOnce, 1).await;
-    let delivery = loop {
-        if let Event::Input { delivery, .. } = next(&mut client).await {
-            break delivery;
-        }
-    };
+    let delivery = input(&mut client).await;
     site.host.stop.stop();
     while !matches!(next(&mut client).await, Event::Stop) {}
     client.post("alert", &Message::new("last")).unwrap();
