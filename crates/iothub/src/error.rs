@@ -45,9 +45,9 @@ impl std::error::Error for Refused {}
 const HALF_CHARS_MAX: usize = 500;
 
 fn cut(half: Cow<'static, str>) -> Cow<'static, str> {
-    match half.char_indices().nth(HALF_CHARS_MAX) {
-        None => half,
-        Some((at, _)) => Cow::Owned(format!("{}…", &half[..at])),
+    match shortened(&half, HALF_CHARS_MAX) {
+        Cow::Borrowed(_) => half,
+        Cow::Owned(short) => Cow::Owned(short),
     }
 }
 
@@ -56,9 +56,14 @@ const EXCERPT_CHARS_MAX: usize = 80;
 
 /// What was sent, short enough to be repeated in an error.
 pub(crate) fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(EXCERPT_CHARS_MAX) {
-        None => text.to_owned(),
-        Some((cut, _)) => format!("{}…", &text[..cut]),
+    shortened(text, EXCERPT_CHARS_MAX).into_owned()
+}
+
+/// So many characters of it at most, and a sign where the rest was.
+pub(crate) fn shortened(text: &str, chars_max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars_max) {
+        None => Cow::Borrowed(text),
+        Some((cut, _)) => Cow::Owned(format!("{}…", &text[..cut])),
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use self::check::Check;
 pub use self::module::ModuleSpec;
 pub use self::render::{Images, ModuleFile, Rendered, Sources, render};
+use crate::error::shortened;
 use crate::route::{Route, Routes, Sink};
 use crate::twin::Section;
 
@@ -47,13 +48,8 @@ pub struct Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (part, between) in [(&self.path, ": "), (&self.message, "")] {
-            match part.char_indices().nth(SHOWN_CHARS_MAX) {
-                None => write!(f, "{part}{between}")?,
-                Some((cut, _)) => write!(f, "{}…{between}", &part[..cut])?,
-            }
-        }
-        Ok(())
+        let [path, message] = [&self.path, &self.message].map(|part| shortened(part, SHOWN_CHARS_MAX));
+        write!(f, "{path}: {message}")
     }
 }
 

@@ -60,8 +60,12 @@ struct Pace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Watching,
-    /// Taking naps of this length, to see whether they gather more than so many bytes.
-    Trying(usize, usize),
+    /// Taking naps of this length (its place in [`NAPS`]), to see whether they gather more than so many bytes.
+    Trying {
+        length: usize,
+        before: usize,
+    },
+    /// Taking naps of this length.
     Napping(usize),
     LeftAlone(Instant),
 }
@@ -74,7 +78,7 @@ impl Pace {
     /// How long naps are at present.
     fn nap(&self) -> Option<Duration> {
         match self.mode {
-            Mode::Trying(length, _) | Mode::Napping(length) => Some(NAPS[length]),
+            Mode::Trying { length, .. } | Mode::Napping(length) => Some(NAPS[length]),
             Mode::Watching | Mode::LeftAlone(_) => None,
         }
     }
@@ -87,7 +91,7 @@ impl Pace {
             0 => return self.nap().filter(|_| since < often), // woken by somebody else
             // That naps gain nothing, or may not, outlasts a pause: else each burst of a peer would be tried anew.
             _ if since > often => {
-                if !matches!(self.mode, Mode::Trying(0, _) | Mode::LeftAlone(_)) {
+                if !matches!(self.mode, Mode::Trying { length: 0, .. } | Mode::LeftAlone(_)) {
                     self.enter(Mode::Watching);
                 }
             }
@@ -103,11 +107,13 @@ impl Pace {
 
     fn decide(&mut self, now: Instant) {
         match self.mode {
-            Mode::Watching if self.count == TRIED => self.enter(Mode::Trying(0, self.sum)),
-            Mode::Trying(length, before) if self.count == TRIED => {
+            Mode::Watching if self.count == TRIED => self.enter(Mode::Trying { length: 0, before: self.sum }),
+            Mode::Trying { length, before } if self.count == TRIED => {
                 let gathers = self.sum * 2 >= before * GATHERED;
                 self.enter(match (gathers, length) {
-                    (true, _) if length + 1 < NAPS.len() => Mode::Trying(length + 1, self.sum),
+                    (true, _) if length + 1 < NAPS.len() => {
+                        Mode::Trying { length: length + 1, before: self.sum }
+                    }
                     (true, _) => Mode::Napping(length),
                     (false, 0) => Mode::LeftAlone(now + LEFT_ALONE),
                     (false, _) => Mode::Napping(length - 1),

@@ -1,5 +1,7 @@
 //! A string or a symbol as AMQP has it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::Fault;
@@ -30,6 +32,14 @@ impl Text {
     pub fn symbol(bytes: impl Into<Bytes>) -> Result<Self, Fault> {
         let bytes = bytes.into();
         if bytes.is_ascii() { Ok(Self(bytes)) } else { Err(Fault::Ascii) }
+    }
+
+    /// What a symbol can say of any text: a question mark for each letter that is not ASCII.
+    pub fn in_ascii(text: &str) -> Cow<'_, str> {
+        if text.is_ascii() {
+            return Cow::Borrowed(text);
+        }
+        Cow::Owned(text.chars().map(|letter| if letter.is_ascii() { letter } else { '?' }).collect())
     }
 
     /// One that is part of the program: costs nothing.

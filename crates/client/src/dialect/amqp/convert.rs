@@ -10,7 +10,7 @@ use fe2o3_amqp_types::{
     primitives::{Binary, SimpleValue, Symbol, Timestamp, Value},
 };
 use isotherm_iothub::{Message, SystemProperty, time::dotnet};
-use isotherm_protocol::amqp::BATCH_FORMAT;
+use isotherm_protocol::amqp::{BATCH_FORMAT, Text};
 
 /// A message as it is received.
 pub(crate) type Received = Wire<Body<Value>>;
@@ -38,7 +38,8 @@ const OWN_ANNOTATIONS: usize = 4;
 pub(super) fn to_amqp(message: &Message) -> Wire<Data> {
     let get = |property| message.system.get(property);
     let text = |property| get(property).map(str::to_owned);
-    let symbol = |property| get(property).map(ascii);
+    // A hub would refuse the message for any letter that a symbol does not have.
+    let symbol = |property| get(property).map(|text| Symbol(Text::in_ascii(text).into_owned()));
     let properties = Properties {
         message_id: text(SystemProperty::MessageId).map(MessageId::String),
         correlation_id: text(SystemProperty::CorrelationId).map(MessageId::String),
@@ -77,11 +78,6 @@ pub(super) fn to_amqp(message: &Message) -> Wire<Data> {
         body: Data(Binary::from(message.body.to_vec())),
         footer: None,
     }
-}
-
-/// A symbol is ASCII, and a hub would refuse the message for any other letter.
-fn ascii(text: &str) -> Symbol {
-    Symbol(text.chars().map(|letter| if letter.is_ascii() { letter } else { '?' }).collect())
 }
 
 /// A message as a delivery by itself.

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::amqp::{Map, Value};
+use crate::amqp::{Map, Text, Value};
 
 pub(super) fn value(value: &Value, out: &mut BytesMut) {
     match value {
@@ -269,13 +269,8 @@ pub(in crate::amqp) fn text(text: &str, out: &mut BytesMut) {
 }
 
 pub(in crate::amqp) fn symbol(text: &str, out: &mut BytesMut) {
-    if text.is_ascii() {
-        variable(0xa3, text.as_bytes(), out);
-    } else {
-        // A content type may come by MQTT, where any text is allowed; a peer that is strict would close the connection.
-        let ascii: String = text.chars().map(|letter| if letter.is_ascii() { letter } else { '?' }).collect();
-        variable(0xa3, ascii.as_bytes(), out);
-    }
+    // A content type may come by MQTT, where any text is allowed; a peer that is strict would close the connection.
+    variable(0xa3, Text::in_ascii(text).as_bytes(), out);
 }
 
 /// Null, or what `write` writes of it.
