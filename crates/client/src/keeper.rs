@@ -61,7 +61,6 @@ impl Keeper {
             self.save_twin().await;
         } else if outbox.is_dirty() {
             if self.grows_old(known).await {
-                known.stuck_at = outbox.is_waiting().then(|| outbox.first());
                 self.commit(&mut known.told).await;
             }
         } else {
@@ -71,13 +70,15 @@ impl Keeper {
     }
 
     /// Waits until what is not on disk has waited long enough; false if there is something else to do first.
-    async fn grows_old(&self, known: &Known) -> bool {
+    async fn grows_old(&self, known: &mut Known) -> bool {
         let outbox = &self.shared.outbox;
         let latest = Instant::now() + FORGET_AFTER;
         let (mut posted, mut due) = (outbox.next(), Instant::now() + POSTED_WAITS);
         loop {
-            let until = if outbox.is_waiting() { due.min(latest) } else { latest };
+            let in_vain = outbox.is_waiting() && due <= latest;
+            let until = if in_vain { due } else { latest };
             if timeout_at(until, self.shared.keeper.notified()).await.is_err() {
+                known.stuck_at = in_vain.then(|| outbox.first());
                 return true;
             }
             if self.is_urgent(known) || self.is_twin_unsaved() {

@@ -418,10 +418,12 @@ async fn a_message_refused_for_good_holds_up_nothing_behind_it() {
 /// A client that may send batches, with so many messages in its outbox.
 async fn batching(site: &Site, window: usize, count: u64, body: &str) -> Client {
     let options = Options { batches: true, window, ..options(site) };
-    let mut client = Client::with(&site.host, options).await.unwrap();
+    let mut client = Client::with(&site.host, options).await.expect("the disk is empty and good");
     for number in 0..count {
         let message = Message::new(body.to_owned()).with_property("name", number.to_string());
-        client.post("out", &message.with_system(SystemProperty::ContentType, "text/plain")).unwrap();
+        client
+            .post("out", &message.with_system(SystemProperty::ContentType, "text/plain"))
+            .expect("there is room");
     }
     client
 }
@@ -437,7 +439,9 @@ fn names(message: &amqp::Message) -> Vec<String> {
     };
     match message.body.pieces() {
         [_] => vec![read(message)],
-        several => several.iter().map(|piece| read(&amqp::Message::decode(piece).unwrap())).collect(),
+        several => {
+            several.iter().map(|piece| read(&amqp::Message::decode(piece).expect("a message"))).collect()
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use isotherm_client::{Client, Custody, Delivery, Event, Options, SendError, When
 use isotherm_iothub::{Message, SystemProperty, Token};
 use isotherm_protocol::mqtt::{ConnectCode, Qos, ServerCommand, ServerEvent};
 use serde_json::json;
-use site::{Site, twin};
+use site::{Peer, Site, twin};
 use tokio::time::{self, timeout};
 
 const MOMENT: Duration = Duration::from_secs(5);
@@ -36,6 +36,15 @@ async fn input(client: &mut Client) -> Delivery {
             return delivery;
         }
     }
+}
+
+/// A client with a message on an input that it has not accepted yet; its number is 1.
+async fn with_an_input(site: &mut Site) -> (Client, Peer, Delivery) {
+    let mut client = site.client().await;
+    let mut peer = site.accept(twin(1)).await;
+    peer.deliver(INPUT, "31", Qos::AtLeastOnce, 1).await;
+    let delivery = input(&mut client).await;
+    (client, peer, delivery)
 }
 
 async fn send(client: &mut Client, body: &str) {
@@ -495,10 +504,7 @@ async fn while_the_disk_is_full_what_is_sent_is_held_back_and_counted_and_goes_o
 #[tokio::test(start_paused = true)]
 async fn what_is_posted_goes_out_before_it_is_on_disk() {
     let mut site = Site::new();
-    let mut client = site.client().await;
-    let mut peer = site.accept(twin(1)).await;
-    peer.deliver(INPUT, "31", Qos::AtLeastOnce, 1).await;
-    let delivery = input(&mut client).await;
+    let (mut client, mut peer, delivery) = with_an_input(&mut site).await;
     site.disk.limit(Some(0)); // nothing gets to disk from here on
     client.post("alert", &Message::new("posted")).unwrap();
     client.accept(delivery);
@@ -512,26 +518,23 @@ async fn what_is_posted_goes_out_before_it_is_on_disk() {
 #[tokio::test(start_paused = true)]
 async fn what_is_posted_costs_the_disk_nothing_if_the_hub_takes_it_in_a_moment_and_is_kept_if_it_does_not() {
     let mut site = Site::new();
-    let mut client = site.client().await;
-    let mut peer = site.accept(twin(1)).await;
-    peer.deliver(INPUT, "31", Qos::AtLeastOnce, 1).await;
-    let delivery = input(&mut client).await;
+    let (mut client, mut peer, delivery) = with_an_input(&mut site).await;
     assert_eq!(peer.within(MOMENT).await, None); // the twin is kept by now
     let before = site.disk.used();
     for _ in 0..100 {
-        client.post("alert", &Message::new("taken")).unwrap();
+        client.post("alert", &Message::new("taken")).expect("there is room");
         peer.body().await;
         assert_eq!(peer.within(Duration::from_millis(5)).await, None);
     }
     assert_eq!((client.held(), site.disk.used()), (0, before));
-    client.post("alert", &Message::new("not taken")).unwrap();
+    client.post("alert", &Message::new("not taken")).expect("there is room");
     client.accept(delivery);
     peer.message().await;
     let accepted = peer.within(Duration::from_millis(200)).await;
     assert_eq!(accepted, Some(ServerEvent::Acknowledged { token: 1 }));
     peer.deliver(INPUT, "32", Qos::AtLeastOnce, 2).await;
     let delivery = input(&mut client).await;
-    client.post("alert", &Message::new("not taken either")).unwrap();
+    client.post("alert", &Message::new("not taken either")).expect("there is room");
     client.accept(delivery);
     peer.message().await;
     let mut heard = std::mem::take(&mut peer.aside);
@@ -544,12 +547,27 @@ async fn what_is_posted_costs_the_disk_nothing_if_the_hub_takes_it_in_a_moment_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_delivered_is_not_sent_again_after_a_kill_though_more_was_posted_all_the_time() {
+    let mut site = Site::new();
+    let (mut client, mut peer, _) = with_an_input(&mut site).await;
+    client.post("alert", &Message::new("kept")).expect("there is room");
+    let (_, packet_id) = peer.message().await;
+    assert_eq!(peer.within(MOMENT).await, None); // it is on disk by now
+    peer.say(ServerCommand::Acknowledge { packet_id }).await;
+    for _ in 0..300 {
+        client.post("alert", &Message::new("taken")).expect("there is room");
+        peer.body().await;
+        // Seven do not make up a second, so that none is on its way when the second is over.
+        assert_eq!(peer.within(Duration::from_millis(7)).await, None);
+    }
+    drop(client); // without a stop nothing is written any more, as when it is killed
+    assert_eq!(site.client().await.held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_stop_a_flush_says_all_there_is_to_say_and_takes_nothing_more_in() {
     let mut site = Site::new();
-    let mut client = site.client().await;
-    let mut peer = site.accept(twin(1)).await;
-    peer.deliver(INPUT, "1", Qos::AtLeastOnce, 1).await;
-    let delivery = input(&mut client).await;
+    let (mut client, mut peer, delivery) = with_an_input(&mut site).await;
     site.host.stop.stop();
     while !matches!(next(&mut client).await, Event::Stop) {}
     client.post("alert", &Message::new("last")).unwrap();

@@ -61,7 +61,9 @@ impl Client {
 
     /// Takes a message into the outbox without waiting for the disk. It is published at once, and what is accepted
     /// after it is acknowledged to the hub only once it is safe: on disk, or acknowledged itself. The quick way for a
-    /// module that forwards: should the process die, the input comes again, and the message is made again.
+    /// module that forwards: should the process die, the input comes again, and the message is made again. It goes to
+    /// disk only if the hub has not taken it within a tenth of a second; what has to outlive the client is for
+    /// [`Client::send`].
     ///
     /// # Errors
     /// When the message is too large, or the outbox is full and told to refuse.
