@@ -210,7 +210,10 @@ async fn queries_come_in_pages_and_the_last_has_no_continuation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_too_large_or_no_json_is_refused_and_so_is_an_unknown_path() {
     let site = Site::start().await;
-    assert_eq!(site.rest_with("PUT", "/devices/x", &[], vec![b' '; 2 << 20]).await.status, 413);
+    for bytes in [(1 << 20) + 1, 4 << 20] {
+        assert_eq!(site.rest_with("PUT", "/devices/x", &[], vec![b' '; bytes]).await.status, 413);
+    }
+    assert_eq!(site.rest_with("PUT", "/devices/x", &[], vec![b' '; 1 << 20]).await.status, 400, "no JSON");
     assert_eq!(site.rest_with("PUT", "/devices/x", &[], "{").await.status, 400);
     assert_eq!(site.rest_with("GET", "/nothing/here", &[], "").await.status, 404);
     site.stop().await;

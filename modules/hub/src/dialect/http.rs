@@ -25,12 +25,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
+use futures_util::StreamExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -51,6 +52,9 @@ const BODY_WITHIN: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a request's body: the largest is a deployment of many modules with their desired properties.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a body that are read at all. What is too large is read on and let go of: who still writes when the connection
+/// ends does not hear the answer.
+const READ_BYTES_MAX: usize = 4 << 20;
 
 /// What a handler needs besides the request.
 #[derive(Debug, Clone)]
@@ -175,9 +179,9 @@ async fn counted(State(door): State<Door>, request: Request, next: Next) -> Resp
 /// Reads a request's body, within limits of size and time, before anybody looks at it.
 async fn whole(State(door): State<Door>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    let error = match timeout(BODY_WITHIN, to_bytes(body, BODY_BYTES_MAX)).await {
-        Ok(Ok(body)) => return next.run(Request::from_parts(head, Body::from(body))).await,
-        Ok(Err(_)) => {
+    let error = match timeout(BODY_WITHIN, within_limits(body)).await {
+        Ok(Some(body)) => return next.run(Request::from_parts(head, Body::from(body))).await,
+        Ok(None) => {
             let reason = format!("the body is cut off or has more than {BODY_BYTES_MAX} bytes");
             ApiError::new(ErrorCode::MessageTooLarge, reason)
         }
@@ -186,6 +190,21 @@ async fn whole(State(door): State<Door>, request: Request, next: Next) -> Respon
     let mut response = door.failure(error).into_response();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// A body that came whole and is not too large.
+async fn within_limits(body: Body) -> Option<Vec<u8>> {
+    let (mut pieces, mut kept, mut bytes) = (body.into_data_stream(), Vec::new(), 0);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.ok()?;
+        bytes += piece.len();
+        match bytes {
+            ..=BODY_BYTES_MAX => kept.extend_from_slice(&piece),
+            ..=READ_BYTES_MAX => kept = Vec::new(),
+            _ => return None,
+        }
+    }
+    (bytes <= BODY_BYTES_MAX).then_some(kept)
 }
 
 async fn nothing_here(request: Request) -> (StatusCode, String) {
