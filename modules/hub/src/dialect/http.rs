@@ -198,10 +198,12 @@ async fn within_limits(body: Body) -> Option<Vec<u8>> {
     while let Some(piece) = pieces.next().await {
         let piece = piece.ok()?;
         bytes += piece.len();
-        match bytes {
-            ..=BODY_BYTES_MAX => kept.extend_from_slice(&piece),
-            ..=READ_BYTES_MAX => kept = Vec::new(),
-            _ => return None,
+        if bytes <= BODY_BYTES_MAX {
+            kept.extend_from_slice(&piece);
+        } else if bytes <= READ_BYTES_MAX {
+            kept = Vec::new();
+        } else {
+            return None;
         }
     }
     (bytes <= BODY_BYTES_MAX).then_some(kept)
