@@ -85,7 +85,8 @@ impl Journal {
         write(&mut Group { state: self.state() })
     }
 
-    /// Writes all that is pending, syncs it, gives back space, and says the first offset not yet durable.
+    /// Writes all that is pending, syncs it, gives back space, and says the first offset not yet durable. What comes
+    /// meanwhile, or is forgotten, is left to the next commit: whoever waits for this one waits no longer for it.
     ///
     /// Blocks on the disk; others that commit meanwhile wait, and find most of their work done.
     ///
@@ -93,13 +94,17 @@ impl Journal {
     /// What the disk says. Nothing is lost from memory; a later commit tries again.
     pub fn commit(&self) -> io::Result<Offset> {
         let mut writer = self.inner.writer.lock().expect("nothing panics while it commits");
-        let result = loop {
-            let Some(plan) = self.state().plan() else { break Ok(()) };
+        let (mut planned, goal) = self.state().plan_all();
+        let mut result = Ok(());
+        while let Some(plan) = planned {
             match writer.write(&plan) {
-                Ok(bytes) => self.state().done(&plan, bytes),
-                Err(error) => break Err(error),
+                Ok(bytes) => planned = self.state().done(&plan, bytes, goal),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
             }
-        };
+        }
         self.unlink(result.is_ok());
         result.map(|()| self.durable())
     }
@@ -130,6 +135,17 @@ impl Journal {
     /// The first offset that is not yet durable.
     pub fn durable(&self) -> Offset {
         self.state().tail.durable()
+    }
+
+    /// The first offset that is neither durable nor forgotten.
+    pub fn kept(&self) -> Offset {
+        let state = self.state();
+        state.tail.durable().max(state.first)
+    }
+
+    /// Bytes in memory that are not durable yet, headers included.
+    pub fn pending_bytes(&self) -> u64 {
+        self.state().tail.pending_bytes(0)
     }
 
     /// The offset that the next record gets.

@@ -181,6 +181,11 @@ impl State {
         self.tail.has_pending() || self.forgotten || self.note != self.note_kept
     }
 
+    /// The first step of a commit, and the offset that it has to reach.
+    pub(crate) fn plan_all(&mut self) -> (Option<Plan>, Offset) {
+        (self.plan(), self.tail.next())
+    }
+
     /// What to write next; `None` when all is on disk.
     pub(crate) fn plan(&mut self) -> Option<Plan> {
         if !self.has_news() {
@@ -222,8 +227,9 @@ impl State {
         })
     }
 
-    /// All that was planned is on disk and `bytes` is the segment's new length.
-    pub(crate) fn done(&mut self, plan: &Plan, bytes: u64) {
+    /// All that was planned is on disk and `bytes` is the segment's new length; says what to write next, if the commit
+    /// has not reached its goal.
+    pub(crate) fn done(&mut self, plan: &Plan, bytes: u64, goal: Offset) -> Option<Plan> {
         if plan.roll {
             self.segments.push_back(plan.segment.clone());
         }
@@ -237,5 +243,6 @@ impl State {
             self.note_kept = plan.note.clone().or_else(|| self.note_kept.take());
         }
         self.retire();
+        if self.tail.durable() < goal { self.plan() } else { None }
     }
 }

@@ -271,6 +271,23 @@ fn those_who_commit_at_once_share_a_sync() {
 }
 
 #[test]
+fn whoever_waits_for_a_commit_waits_for_one_sync_whatever_happens_meanwhile() {
+    let disk = FaultyDisk::default();
+    let (journal, _) = open(&disk, Settings::default());
+    let other = journal.clone();
+    disk.meanwhile(move || {
+        other.forget(other.durable());
+        other.append(b"later").unwrap();
+    });
+    for round in 1..=10 {
+        let offset = journal.append(b"x").unwrap();
+        assert!(journal.commit().unwrap() > offset);
+        assert_eq!(disk.syncs(), round);
+        assert!(journal.is_dirty(), "what came meanwhile is for the next one");
+    }
+}
+
+#[test]
 fn sixty_byte_messages_with_a_sync_each_cost_less_than_twice_their_size() {
     let disk = FaultyDisk::default();
     let (journal, _) = open(&disk, Settings::default());

@@ -20,6 +20,16 @@ struct Content {
     named: bool,
 }
 
+/// Something that happens while the disk syncs.
+#[derive(Default)]
+struct Meanwhile(Option<Box<dyn FnMut() + Send>>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     files: BTreeMap<PathBuf, Content>,
@@ -33,6 +43,7 @@ struct Inner {
     syncs: usize,
     written: usize,
     zeros: usize,
+    meanwhile: Meanwhile,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -82,6 +93,11 @@ impl FaultyDisk {
     /// After `bytes` more the disk is full; `None`: it has room again.
     pub(crate) fn fill_up(&self, bytes: Option<usize>) {
         self.0.lock().unwrap().room = bytes;
+    }
+
+    /// Has this happen while each sync is under way.
+    pub(crate) fn meanwhile(&self, happens: impl FnMut() + Send + 'static) {
+        self.0.lock().unwrap().meanwhile = Meanwhile(Some(Box::new(happens)));
     }
 
     pub(crate) fn fail_syncs(&self, count: usize) {
@@ -242,6 +258,11 @@ impl File for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let happens = std::mem::take(&mut self.disk.0.lock().unwrap().meanwhile);
+        if let Meanwhile(Some(mut happens)) = happens {
+            happens();
+            self.disk.0.lock().unwrap().meanwhile = Meanwhile(Some(happens));
+        }
         let mut inner = self.disk.0.lock().unwrap();
         if inner.failing_syncs > 0 {
             inner.failing_syncs -= 1;
