@@ -7,8 +7,9 @@ use std::sync::Arc;
 use isotherm_host::Host;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
 
-use crate::store::{Round, Store};
+use crate::store::{Due, Pace, Round, Store};
 
 /// The store's committer, running.
 pub(crate) struct Committer {
@@ -24,7 +25,7 @@ enum Ended {
 impl Committer {
     /// Starts it.
     pub(crate) fn start(host: &Host, store: &Store) -> Self {
-        let ended = if host.clock.is_virtual() { task(host, store) } else { thread(store) };
+        let ended = if host.clock.is_virtual() { task(host, store) } else { thread(host, store) };
         Self { store: store.clone(), ended }
     }
 
@@ -57,13 +58,13 @@ impl Drop for Committer {
     }
 }
 
-fn thread(store: &Store) -> Ended {
+fn thread(host: &Host, store: &Store) -> Ended {
     let (tell, ended) = oneshot::channel();
-    let store = store.clone();
+    let (store, clock) = (store.clone(), host.clone());
     std::thread::Builder::new()
         .name("hub-commit".to_owned())
         .spawn(move || {
-            let _ = tell.send(store.run()); // nobody may be left to hear it
+            let _ = tell.send(store.run(|| clock.now())); // nobody may be left to hear it
         })
         .expect("a process that is just starting can have one thread more");
     Ended::Thread(ended)
@@ -75,15 +76,17 @@ fn task(host: &Host, store: &Store) -> Ended {
     store.on_dirty(Arc::new(move || ringer.notify_one()));
     let (host, store, wait) = (host.clone(), store.clone(), Arc::clone(&dirty));
     let task = tokio::spawn(async move {
+        let mut pace = Pace::default();
         loop {
-            wait.notified().await;
-            loop {
-                let rounds = store.clone();
-                match host.blocking(move || rounds.commit_round()).await {
-                    Round::Idle => break,
-                    Round::Committed(_) => {}
-                    Round::Failed(_) => tokio::time::sleep(Store::RETRY).await,
+            match store.due_at(&mut pace, host.now()) {
+                Due::Now { all } => {
+                    let round = store.clone();
+                    if let Round::Failed(_) = host.blocking(move || round.commit(all)).await {
+                        tokio::time::sleep(Store::RETRY).await;
+                    }
                 }
+                Due::At(at) => drop(timeout_at(at.into(), wait.notified()).await),
+                Due::OnCall => wait.notified().await,
             }
         }
     });

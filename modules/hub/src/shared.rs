@@ -16,7 +16,7 @@ use crate::faults::{self, Faults};
 use crate::jobs::Jobs;
 use crate::listen::Room;
 use crate::quotas::Throttles;
-use crate::store::{Store, Ticket};
+use crate::store::{Receipt, Store, Ticket};
 
 /// The hub's mind, its store and its doors; one for all connections.
 pub(crate) struct Shared {
@@ -120,12 +120,17 @@ impl Shared {
 
     /// Waits until what `ticket` stands for is on disk.
     pub(crate) async fn durable(&self, ticket: Ticket) {
-        if self.store.durable() >= ticket {
+        self.safe(ticket.into()).await;
+    }
+
+    /// Waits until a message's sender may be told.
+    pub(crate) async fn safe(&self, receipt: Receipt) {
+        if self.store.is_safe(&receipt) {
             return;
         }
         let notify = Arc::new(tokio::sync::Notify::new());
         let ringer = Arc::clone(&notify);
-        self.store.on_durable(ticket, Arc::new(move || ringer.notify_one()));
+        self.store.on_safe(receipt, Arc::new(move || ringer.notify_one()));
         notify.notified().await;
     }
 }

@@ -188,6 +188,9 @@ fn open_store(options: &Options, place: &Place) -> anyhow::Result<Store> {
     let mut settings = Settings { sync, when_full: options.when_full, ..Settings::default() };
     settings.queues_bytes_max = options.store_bytes.unwrap_or(settings.queues_bytes_max);
     settings.events_bytes_max = options.log_bytes.unwrap_or(settings.events_bytes_max);
+    if !place.inside.is_durable() {
+        settings.patience = std::time::Duration::ZERO; // nothing is quicker than memory
+    }
     if options.ephemeral {
         settings.segment_bytes = EPHEMERAL_SEGMENT_BYTES;
     }

@@ -23,7 +23,8 @@ use database::{Changes, Keeper};
 use journals::Journals;
 use waiting::Waiting;
 
-pub use committer::Round;
+pub(crate) use committer::Due;
+pub use committer::{Pace, Round};
 pub(crate) use database::Table;
 pub(crate) use journals::{QueueHandle, QueueName};
 
@@ -34,6 +35,43 @@ pub struct Ticket(pub u64);
 impl Ticket {
     /// Durable already, or nothing to keep.
     pub const DURABLE: Ticket = Ticket(0);
+}
+
+/// What the sender of a message waits for before it is told that the message is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipt {
+    /// That it is on disk.
+    Durable(Ticket),
+    /// That it is on disk, or that the queue's reader has accepted it, whichever is first: a message that is in the next
+    /// one's hands need not be in ours.
+    Accepted(Queued),
+}
+
+/// A message in a queue.
+#[derive(Debug, Clone)]
+pub struct Queued {
+    queue: QueueHandle,
+    offset: u64,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        (self.queue.index, self.offset) == (other.queue.index, other.offset)
+    }
+}
+
+impl Eq for Queued {}
+
+impl Queued {
+    fn is_safe(&self) -> bool {
+        self.queue.journal.kept() > self.offset
+    }
+}
+
+impl From<Ticket> for Receipt {
+    fn from(ticket: Ticket) -> Self {
+        Self::Durable(ticket)
+    }
 }
 
 /// When what was accepted is synced.
@@ -63,6 +101,9 @@ pub enum WhenFull {
 pub struct Settings {
     /// When what was accepted is synced.
     pub sync: SyncMode,
+    /// How long a message for a reader who keeps up may wait to be accepted before it is synced after all, twice as long
+    /// at most. Zero: it never waits.
+    pub patience: Duration,
     /// Bytes that queues may hold on disk together; past it `when_full` says what happens.
     pub queues_bytes_max: u64,
     /// What gives way then.
@@ -82,6 +123,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             sync: SyncMode::Batch,
+            patience: Duration::from_millis(5),
             queues_bytes_max: 1 << 30,
             when_full: WhenFull::Refuse,
             slack_bytes: 8 << 20,
@@ -168,7 +210,7 @@ struct State {
     waiting: Waiting,
     /// The number of the last round that began; what becomes dirty now goes into the next.
     round: u64,
-    /// Whether the committer has been called already since the last round began: a call costs a system call.
+    /// How urgently the committer knows that it is wanted: to call it costs a system call.
     called: Call,
     /// Batches that are being taken in, and whether one of them has something for the committer.
     batches: usize,
@@ -182,8 +224,10 @@ struct State {
 enum Call {
     #[default]
     None,
-    /// Some time soon.
+    /// Some time.
     Lazy,
+    /// Soon, unless a reader is sooner.
+    Soon,
     /// Somebody waits.
     Now,
 }
@@ -241,6 +285,29 @@ impl Store {
         Ticket(self.shared.durable.load(Ordering::Acquire))
     }
 
+    /// Whether a sender may be told. Cheap.
+    pub fn is_safe(&self, receipt: &Receipt) -> bool {
+        match receipt {
+            Receipt::Durable(ticket) => *ticket <= self.durable(),
+            Receipt::Accepted(queued) => queued.is_safe(),
+        }
+    }
+
+    /// Calls `wake` once when a sender may be told; at once if it may. Wait for the newest of several.
+    pub fn on_safe(&self, receipt: Receipt, wake: Wake) {
+        let queued = match receipt {
+            Receipt::Durable(ticket) => return self.on_durable(ticket, wake),
+            Receipt::Accepted(queued) => queued,
+        };
+        let mut state = self.state();
+        if queued.is_safe() {
+            drop(state);
+            wake();
+        } else {
+            state.waiting.accepted.push((queued, wake));
+        }
+    }
+
     /// Whether senders should not be read from now: the disk refuses or does not keep up, or the queues are at their
     /// limit. Cheap, no lock.
     pub fn refusing(&self) -> bool {
@@ -286,7 +353,7 @@ impl Store {
     }
 
     /// Calls `wake` whenever there is something to commit: for a committer that is a task
-    /// (`loop { dirty.notified().await; host.blocking(|| store.commit_round()).await … }`).
+    /// (see [`Store::due`]).
     pub fn on_dirty(&self, wake: Wake) {
         let mut state = self.state();
         let due = state.is_dirty();
@@ -421,6 +488,11 @@ impl State {
     /// Whether a round is wanted now, not only some time.
     fn is_dirty(&self) -> bool {
         self.journals.is_dirty() || !self.changes.is_empty()
+    }
+
+    /// Whether there is something that a round need not take.
+    fn is_patient(&self) -> bool {
+        self.journals.is_lazy() || self.journals.is_awaiting()
     }
 }
 

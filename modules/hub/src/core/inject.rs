@@ -5,13 +5,13 @@ use std::sync::Arc;
 use isotherm_iothub::{Identity, MESSAGE_BYTES_MAX, Message, PRIORITY_DEFAULT, SystemProperty};
 
 use super::{ApiError, Core, Counter, ErrorCode};
-use crate::store::{Full, Ticket};
+use crate::store::{Full, Receipt};
 
 /// Longest name of an input, in characters.
 const INPUT_CHARS_MAX: usize = 128;
 
 impl Core {
-    /// Puts a message into an input of a module of this edge device. Answer once durable.
+    /// Puts a message into an input of a module of this edge device. Answer once it is in safe hands.
     ///
     /// # Errors
     /// 404001 or 404010 nobody of that name, 400004 no module of this edge or no name for an input, 413001, 503001 the
@@ -21,7 +21,7 @@ impl Core {
         who: &Identity,
         input: &str,
         mut message: Message,
-    ) -> Result<Ticket, ApiError> {
+    ) -> Result<Receipt, ApiError> {
         let place = self.people.find(who).ok_or_else(|| ApiError::not_found(who))?;
         if !self.people[place].ours {
             let why = format!("{who} is no module of {}: only those have inputs", self.options.device_id);

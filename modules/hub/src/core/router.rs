@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use super::events::EventSource;
 use super::people::Person;
 use super::{Core, Counter, Now, Refusal};
-use crate::store::{Full, StoreError, Ticket};
+use crate::store::{Full, Receipt, StoreError, Ticket};
 
 /// Where a route leads, as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Core {
     }
 
     /// Takes a message from a sender who may send it.
-    pub(super) fn take(&mut self, sender: usize, mut message: Message, now: Now) -> Result<Ticket, Refusal> {
+    pub(super) fn take(&mut self, sender: usize, mut message: Message, now: Now) -> Result<Receipt, Refusal> {
         let bytes = message.size();
         if bytes > MESSAGE_BYTES_MAX {
             self.counters.count(Counter::RefusedTooLarge);
@@ -110,7 +110,7 @@ impl Core {
         kind: EventSource,
         message: Message,
         now: Now,
-    ) -> Result<Ticket, Refusal> {
+    ) -> Result<Receipt, Refusal> {
         if self.store.excess(message.size()) > 0 {
             self.make_room(message.size());
         }
@@ -127,7 +127,7 @@ impl Core {
         }
         if self.router.targets.is_empty() {
             self.counters.count(Counter::DroppedNoRoute);
-            return Ok(Ticket::DURABLE);
+            return Ok(Ticket::DURABLE.into());
         }
         self.put_into_targets(sender, kind, &message, now).map_err(|Full| self.full())
     }
@@ -190,7 +190,7 @@ impl Core {
         kind: EventSource,
         message: &Arc<Message>,
         now: Now,
-    ) -> Result<Ticket, Full> {
+    ) -> Result<Receipt, Full> {
         self.scratch.encode(message);
         let mut full = Ok(());
         for place in 0..self.router.targets.len() {
@@ -213,8 +213,8 @@ impl Core {
             Leads::Upstream { .. } => Some(&events[partition]),
             Leads::Queue { queue, .. } => queues.queues[queue].as_ref().map(|it| &it.handle),
         });
-        let ticket = self.store.appended(handles);
-        full.map(|()| ticket)
+        let receipt = self.store.appended(handles);
+        full.map(|()| receipt)
     }
 
     /// Whether what is fresh goes upstream first, on any route.

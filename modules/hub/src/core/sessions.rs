@@ -11,7 +11,7 @@ use super::devicebound::mail_of;
 use super::queues::queue_of;
 use super::seats::Session;
 use super::{Core, Counter, Now, Wake, What};
-use crate::store::{Table, Ticket};
+use crate::store::{Receipt, Table};
 
 /// Longest id of a digital-twin model, as DTDL has it.
 const MODEL_BYTES_MAX: usize = 128;
@@ -250,7 +250,7 @@ impl Core {
     }
 
     /// Takes a message of the session's identity: stamps it, routes it, appends it. Acknowledge it once
-    /// `store.durable() >= ticket`; `Ticket::DURABLE` needs no waiting (no route wanted it).
+    /// `store.is_safe(&receipt)`.
     ///
     /// `named` is whom the topic or address said the sender is; anybody else than the session's own is refused.
     ///
@@ -262,7 +262,7 @@ impl Core {
         named: &Identity,
         message: Message,
         now: Now,
-    ) -> Result<Ticket, Refusal> {
+    ) -> Result<Receipt, Refusal> {
         let live = self.sessions.live(session).ok_or(Refusal::Ended)?;
         if live.who != *named {
             self.counters.count(Counter::RefusedForeign);
@@ -276,7 +276,7 @@ impl Core {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub fn publish_as(&mut self, who: &Identity, message: Message, now: Now) -> Result<Ticket, Refusal> {
+    pub fn publish_as(&mut self, who: &Identity, message: Message, now: Now) -> Result<Receipt, Refusal> {
         let place = self.people.find(who).ok_or(Refusal::Unknown)?;
         self.take(place, message, now)
     }

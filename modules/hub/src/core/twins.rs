@@ -142,7 +142,7 @@ impl Core {
             return Ticket::DURABLE; // hardly anybody routes them: no reason to count each as dropped
         }
         match self.route(place, EventSource::TwinChange, message, now) {
-            Ok(ticket) => ticket,
+            Ok(receipt) => self.store.hurry(receipt), // the twin is on its way to disk, and waits for nobody
             Err(refusal) => {
                 if matches!(refusal, Refusal::UpstreamFull(_)) {
                     self.full(); // nobody waits with it

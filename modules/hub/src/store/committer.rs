@@ -2,12 +2,13 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use isotherm_journal::Journal;
 
 use super::database::Changes;
 use super::journals::PARTITIONS;
-use super::{Call, Store, SyncMode, Ticket};
+use super::{Call, State, Store, SyncMode, Ticket};
 use crate::core::Wake;
 
 /// How a commit round went.
@@ -19,6 +20,24 @@ pub enum Round {
     Committed(Ticket),
     /// The disk refused; everything is kept in memory. Try again in a second.
     Failed(io::Error),
+}
+
+/// When the next round is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Now; of all that is not on disk yet, or only of what somebody waits for.
+    Now { all: bool },
+    /// Then, unless the store calls before.
+    At(Instant),
+    /// When the store calls.
+    OnCall,
+}
+
+/// Since when something can wait, as a committer has seen it.
+#[derive(Debug, Default)]
+pub struct Pace {
+    lazy: Option<Instant>,
+    awaiting: Option<Instant>,
 }
 
 /// What one round writes.
@@ -33,10 +52,15 @@ struct Work {
 }
 
 impl Store {
-    /// Writes and syncs all that is dirty. Blocks; one at a time. Calls those who wait.
+    /// Writes and syncs all that is not on disk yet. Blocks; one at a time. Calls those who wait.
     pub fn commit_round(&self) -> Round {
+        self.commit(true)
+    }
+
+    /// The same, or only for what somebody waits for.
+    pub(crate) fn commit(&self, all: bool) -> Round {
         let mut keeper = self.shared.keeper.lock().expect("no round panics");
-        let Some(work) = self.take_work() else { return Round::Idle };
+        let Some(work) = self.take_work(all) else { return Round::Idle };
         self.give_up_old_events(&work);
         let full = self.shared.full.load(Ordering::Relaxed);
         let room = if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) };
@@ -66,10 +90,11 @@ impl Store {
     ///
     /// # Errors
     /// When the last round failed.
-    pub fn run(&self) -> io::Result<()> {
+    pub fn run(&self, clock: impl Fn() -> Instant) -> io::Result<()> {
+        let mut pace = Pace::default();
         loop {
-            let closed = self.wait_for_work();
-            match self.commit_round() {
+            let (closed, all) = self.wait_for_work(&mut pace, &clock);
+            match self.commit(all) {
                 Round::Failed(error) if closed => return Err(error),
                 Round::Failed(_) => self.pause(Self::RETRY),
                 Round::Idle | Round::Committed(_) if closed => return Ok(()),
@@ -87,22 +112,45 @@ impl Store {
         self.shared.due.notify_all();
     }
 
-    /// Returns when a round is due; says whether it is the last.
-    fn wait_for_work(&self) -> bool {
-        let mut state = self.state();
-        while !state.closed && !state.is_dirty() {
-            if state.journals.is_lazy() {
-                let waited = self.shared.due.wait_timeout(state, Self::LAZY);
-                let (again, timeout) = waited.expect("nothing panics under the store's lock");
-                state = again;
-                if timeout.timed_out() {
-                    break;
-                }
-            } else {
-                state = self.shared.due.wait(state).expect("nothing panics under the store's lock");
-            }
+    /// When a committer has to do the next round.
+    pub(crate) fn due_at(&self, pace: &mut Pace, now: Instant) -> Due {
+        self.look(&mut self.state(), pace, now)
+    }
+
+    fn look(&self, state: &mut State, pace: &mut Pace, now: Instant) -> Due {
+        let patience = self.shared.settings.patience;
+        if pace.awaiting.is_some_and(|since| now >= since + patience) {
+            state.journals.look_at_awaited();
+            pace.awaiting = None;
         }
-        state.closed
+        pace.awaiting = state.journals.is_awaiting().then(|| pace.awaiting.unwrap_or(now));
+        pace.lazy = state.journals.is_lazy().then(|| pace.lazy.unwrap_or(now));
+        let all = pace.lazy.is_some_and(|since| now >= since + Self::LAZY);
+        if all || state.is_dirty() {
+            return Due::Now { all };
+        }
+        let soon = pace.awaiting.map(|since| (since + patience, Call::Soon));
+        let some_time = pace.lazy.map(|since| (since + Self::LAZY, Call::Lazy));
+        let next = soon.into_iter().chain(some_time).min_by_key(|(at, _)| *at);
+        state.called = next.map_or(Call::None, |(_, call)| call);
+        next.map_or(Due::OnCall, |(at, _)| Due::At(at))
+    }
+
+    /// Returns when a round is due; says whether it is the last, and whether it is one of all.
+    fn wait_for_work(&self, pace: &mut Pace, clock: impl Fn() -> Instant) -> (bool, bool) {
+        let mut state = self.state();
+        while !state.closed {
+            let now = clock();
+            state = match self.look(&mut state, pace, now) {
+                Due::Now { all } => return (false, all),
+                Due::At(at) => {
+                    let waited = self.shared.due.wait_timeout(state, at.saturating_duration_since(now));
+                    waited.expect("nothing panics under the store's lock").0
+                }
+                Due::OnCall => self.shared.due.wait(state).expect("nothing panics under the store's lock"),
+            };
+        }
+        (true, true)
     }
 
     /// Waits this long, or until the store is closed.
@@ -112,19 +160,22 @@ impl Store {
         drop(self.shared.due.wait_timeout_while(state, how_long, open));
     }
 
-    fn take_work(&self) -> Option<Work> {
+    fn take_work(&self, all: bool) -> Option<Work> {
         let mut state = self.state();
-        if !state.is_dirty() && !state.journals.is_lazy() {
+        let due = state.is_dirty() || (all && state.is_patient());
+        if !due {
             return None;
         }
         state.round += 1;
         state.called = Call::None;
+        let journals = state.journals.take_dirty(all);
+        let unsynced = self.shared.unsynced.load(Ordering::Relaxed);
         Some(Work {
             ticket: Ticket(state.round),
-            journals: state.journals.take_dirty(),
-            gone: state.journals.take_gone(),
+            journals,
+            gone: if all { state.journals.take_gone() } else { Vec::new() },
             changes: std::mem::take(&mut state.changes),
-            bytes: self.shared.unsynced.load(Ordering::Relaxed),
+            bytes: unsynced.saturating_sub(state.journals.pending_bytes()),
         })
     }
 
@@ -148,6 +199,7 @@ impl Store {
         for (index, _) in &work.journals {
             state.journals.recount(*index);
         }
+        state.journals.recount_patient();
         state.trouble = None;
         let shared = &self.shared;
         let held = state.journals.queues_bytes();
@@ -158,6 +210,7 @@ impl Store {
         let refusing = held > self.queues_bytes_max() || unsynced > settings.slack_bytes / 2;
         shared.refusing.store(refusing, Ordering::Relaxed);
         state.waiting.take_durable(work.ticket, &mut wakes);
+        wakes.append(&mut state.waiting.take_accepted(None));
         if !refusing {
             wakes.append(&mut state.waiting.room);
         }
@@ -191,7 +244,7 @@ mod tests {
     use isotherm_host::MemoryDisk;
 
     use super::*;
-    use crate::store::{Settings, Table};
+    use crate::store::{Receipt, Settings, Table};
 
     #[test]
     fn what_came_while_a_round_failed_wins_over_what_the_round_had() {
@@ -199,7 +252,7 @@ mod tests {
             Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
         store.put(Table::Meta, "a", b"old".to_vec());
         store.put(Table::Meta, "b", b"old".to_vec());
-        let work = store.take_work().unwrap();
+        let work = store.take_work(true).unwrap();
         store.put(Table::Meta, "a", b"new".to_vec());
         store.failed(work, &io::ErrorKind::StorageFull.into());
         assert!(matches!(store.commit_round(), Round::Committed(Ticket(2))));
@@ -220,7 +273,7 @@ mod tests {
         assert!(matches!(store.commit_round(), Round::Idle | Round::Committed(_)));
         store.put(Table::Meta, "a", Vec::new());
         store.commit_round();
-        assert!(store.durable() >= ticket, "whoever waits for it is not left waiting");
+        assert!(store.is_safe(&ticket), "whoever waits for it is not left waiting");
     }
 
     #[test]
@@ -236,5 +289,67 @@ mod tests {
         let refused = store.queue(&named(4_096)).unwrap_err();
         assert!(refused.reason.contains("too long"), "{refused}");
         assert!(store.queue(&named(4_000)).is_ok());
+    }
+
+    #[test]
+    fn a_reader_is_waited_for_but_not_for_long() {
+        let (store, _) =
+            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
+        let name =
+            crate::store::QueueName { owner: "d/m".to_owned(), input: "in".to_owned(), priority: 0, era: 0 };
+        let queue = store.queue(&name).unwrap();
+        let put = || {
+            let offset = store.append(&queue, b"x").unwrap();
+            (offset, store.appended([&queue]))
+        };
+        let (first, receipt) = put();
+        assert!(matches!(receipt, Receipt::Durable(_)), "nobody has ever read there");
+        store.commit_round();
+        store.forget(&queue, first + 1);
+        store.commit_round();
+
+        let patience = Settings::default().patience;
+        let (mut pace, begin) = (Pace::default(), isotherm_host::Host::real().now());
+        assert_eq!(store.due_at(&mut pace, begin), Due::OnCall);
+        let (second, receipt) = put();
+        assert_eq!(store.due_at(&mut pace, begin), Due::At(begin + patience));
+        assert!(matches!(store.commit(false), Round::Idle), "the disk is left alone");
+        let (third, later) = put();
+        store.forget(&queue, second + 1);
+        assert!(store.is_safe(&receipt) && !store.is_safe(&later));
+        assert_eq!(store.due_at(&mut pace, begin + patience), Due::At(begin + patience * 2), "a first look");
+        assert_eq!(store.due_at(&mut pace, begin + patience * 2), Due::Now { all: false }, "a second");
+        assert!(matches!(store.commit(false), Round::Committed(_)));
+        assert!(store.is_safe(&later));
+
+        let (fourth, receipt) = put();
+        assert!(matches!(receipt, Receipt::Durable(_)), "who was slow is not waited for again");
+        store.forget(&queue, fourth + 1);
+        assert!(matches!(put().1, Receipt::Accepted(_)), "until it has caught up");
+        assert!(third < fourth);
+    }
+
+    #[test]
+    fn what_was_accepted_is_written_down_after_a_while_also_when_rounds_never_cease() {
+        let (store, _) =
+            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
+        let name =
+            crate::store::QueueName { owner: "d/m".to_owned(), input: "in".to_owned(), priority: 0, era: 0 };
+        let queue = store.queue(&name).unwrap();
+        let offset = store.append(&queue, b"x").unwrap();
+        store.appended([&queue]);
+        store.commit_round();
+        store.forget(&queue, offset + 1);
+        let (mut pace, begin) = (Pace::default(), isotherm_host::Host::real().now());
+        let round = |pace: &mut Pace, after| {
+            store.put(Table::Meta, "a", Vec::new());
+            let due = store.due_at(pace, begin + after);
+            let Due::Now { all } = due else { panic!("{due:?}") };
+            assert!(matches!(store.commit(all), Round::Committed(_)));
+            (all, queue.journal.is_dirty())
+        };
+        assert_eq!(round(&mut pace, Store::LAZY / 4), (false, true));
+        assert_eq!(round(&mut pace, Store::LAZY), (false, true));
+        assert_eq!(round(&mut pace, Store::LAZY / 4 * 5), (true, false));
     }
 }

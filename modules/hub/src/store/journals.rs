@@ -9,7 +9,9 @@ use isotherm_host::Disk;
 use isotherm_journal::{Journal, NOTE_BYTES_MAX, Recovery};
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Full, Recovered, Settings, Store, StoreError, Ticket, WhenFull};
+use super::{
+    Call, Full, Queued, Receipt, Recovered, Settings, Store, StoreError, SyncMode, Ticket, WhenFull,
+};
 
 /// Partitions of the upstream log.
 pub(crate) const PARTITIONS: usize = 4;
@@ -40,7 +42,7 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Debug, Clone)]
 pub(crate) struct QueueHandle {
     pub(crate) journal: Journal,
-    index: usize,
+    pub(super) index: usize,
 }
 
 struct Slot {
@@ -49,6 +51,10 @@ struct Slot {
     dirty: bool,
     /// Has something that can wait.
     lazy: bool,
+    /// Whether its reader keeps up: has accepted all there was, and nothing since has waited for long.
+    prompt: bool,
+    /// Has something that the reader may be quicker with than the disk; at the next look, all below has waited for long.
+    awaits: Option<u64>,
     /// As last counted; `None` for a partition of the upstream log.
     queue_bytes: Option<u64>,
     /// Removed queues leave their place empty.
@@ -62,6 +68,7 @@ pub(super) struct Journals {
     names: BTreeMap<QueueName, usize>,
     dirty: Vec<usize>,
     lazy: Vec<usize>,
+    awaiting: Vec<usize>,
     next_dir: u64,
     /// Folders of queues that are done with, to be removed by the next round.
     gone: Vec<PathBuf>,
@@ -113,7 +120,8 @@ impl Journals {
     }
 
     fn add(&mut self, journal: Journal, dir: PathBuf, queue_bytes: Option<u64>) -> usize {
-        let slot = Some(Slot { journal, dirty: false, lazy: false, queue_bytes, dir });
+        let slot =
+            Some(Slot { journal, dirty: false, lazy: false, prompt: false, awaits: None, queue_bytes, dir });
         match self.slots.iter().skip(PARTITIONS).position(Option::is_none) {
             Some(free) if queue_bytes.is_some() => {
                 self.slots[PARTITIONS + free] = slot;
@@ -152,27 +160,92 @@ impl Journals {
         }
     }
 
+    /// The reader of a queue has accepted something.
+    fn accepted(&mut self, index: usize) {
+        if let Some(slot) = self.slots[index].as_mut() {
+            slot.prompt |= slot.journal.first() == slot.journal.next();
+        }
+        self.mark_lazy(index);
+    }
+
+    /// Leaves what was just appended to the queue's reader, if it is one who keeps up; says whether it does.
+    fn leave_to_reader(&mut self, index: usize) -> bool {
+        let Some(slot) = self.slots[index].as_mut().filter(|slot| slot.prompt) else { return false };
+        if slot.awaits.is_none() {
+            slot.awaits = Some(0);
+            self.awaiting.push(index);
+        }
+        true
+    }
+
+    pub(super) fn is_awaiting(&self) -> bool {
+        !self.awaiting.is_empty()
+    }
+
+    /// What was there at the last look and is still in nobody's hands is for the disk.
+    pub(super) fn look_at_awaited(&mut self) {
+        for index in std::mem::take(&mut self.awaiting) {
+            let Some(slot) = self.slots[index].as_mut() else { continue };
+            let Some(due) = slot.awaits.take() else { continue };
+            let (kept, next) = (slot.journal.kept(), slot.journal.next());
+            if kept < due {
+                slot.prompt = false;
+                self.mark(index);
+            } else if kept < next {
+                slot.awaits = Some(next);
+                self.awaiting.push(index);
+            }
+        }
+    }
+
+    /// Queues with something that a round need not take.
+    fn patient(&self) -> impl Iterator<Item = usize> {
+        let awaiting = self.awaiting.iter();
+        let lazy = self
+            .lazy
+            .iter()
+            .filter(|&&index| self.slots[index].as_ref().is_some_and(|it| it.awaits.is_none()));
+        awaiting.chain(lazy).copied()
+    }
+
+    /// Bytes appended that the last round has not taken.
+    pub(super) fn pending_bytes(&self) -> u64 {
+        self.patient().filter_map(|index| Some(self.slots[index].as_ref()?.journal.pending_bytes())).sum()
+    }
+
     /// Takes the folders that are to be removed, for a round.
     pub(super) fn take_gone(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.gone)
     }
 
-    /// Takes all that is dirty, for a round.
-    pub(super) fn take_dirty(&mut self) -> Vec<(usize, Journal)> {
-        let mut taken: Vec<usize> = self.dirty.drain(..).chain(self.lazy.drain(..)).collect();
-        taken.sort_unstable();
-        taken.dedup();
-        taken
-            .into_iter()
-            .filter_map(|index| {
-                let slot = self.slots[index].as_mut()?;
-                (slot.dirty, slot.lazy) = (false, false);
-                Some((index, slot.journal.clone()))
-            })
-            .collect()
+    /// Takes what is dirty, for a round, or all that is not on disk yet.
+    pub(super) fn take_dirty(&mut self, all: bool) -> Vec<(usize, Journal)> {
+        let mut taken: Vec<usize> = self.dirty.drain(..).collect();
+        if all {
+            taken.extend(self.lazy.iter().chain(&self.awaiting));
+            taken.sort_unstable();
+            taken.dedup();
+        }
+        let mut journals = Vec::new();
+        for index in taken {
+            if let Some(slot) = self.slots[index].as_mut() {
+                (slot.dirty, slot.lazy, slot.awaits) = (false, false, None);
+                journals.push((index, slot.journal.clone()));
+            }
+        }
+        let slots = &self.slots;
+        self.lazy.retain(|&index| slots[index].as_ref().is_some_and(|slot| slot.lazy));
+        self.awaiting.retain(|&index| slots[index].as_ref().is_some_and(|slot| slot.awaits.is_some()));
+        journals
     }
 
-    /// Counts a queue's bytes again, after a round; says by how much the sum changed.
+    /// Counts the bytes again of those that a round has not taken.
+    pub(super) fn recount_patient(&mut self) {
+        let patient: Vec<usize> = self.patient().collect();
+        patient.into_iter().for_each(|index| self.recount(index));
+    }
+
+    /// Counts a queue's bytes again.
     pub(super) fn recount(&mut self, index: usize) {
         if let Some(slot) = self.slots[index].as_mut()
             && let Some(bytes) = slot.queue_bytes.as_mut()
@@ -310,7 +383,12 @@ impl Store {
         let mut state = self.state();
         let Some(index) = state.journals.names.remove(name) else { return };
         let slot = state.journals.slots[index].take();
+        if let Some(slot) = &slot {
+            slot.journal.forget(u64::MAX);
+        }
+        let wakes = state.waiting.take_accepted(None);
         drop(state);
+        wakes.into_iter().for_each(|wake| wake());
         if let Some(slot) = slot {
             // A round that is under way may still write there. A folder that cannot be removed comes back at the
             // next start, and is delivered or expires then.
@@ -340,7 +418,9 @@ impl Store {
         self.shared.held.store(held, Ordering::Relaxed);
         state.journals.recount(handle.index);
         state.journals.mark_lazy(handle.index);
+        let wakes = state.waiting.take_accepted(Some(handle));
         self.due(state, Call::Lazy);
+        wakes.into_iter().for_each(|wake| wake());
         dropped
     }
 
@@ -371,20 +451,50 @@ impl Store {
         Ok(offset)
     }
 
-    /// When what was appended to these is durable. To be called after the appends: a round may begin in between.
-    pub(crate) fn appended<'a>(&self, handles: impl IntoIterator<Item = &'a QueueHandle>) -> Ticket {
+    /// What to wait for after something was appended to these, the last record of each. To be called after the appends:
+    /// a round may begin in between.
+    pub(crate) fn appended<'a>(&self, handles: impl IntoIterator<Item = &'a QueueHandle>) -> Receipt {
+        let mut handles = handles.into_iter().peekable();
         let mut state = self.state();
-        for handle in handles {
+        let Some(first) = handles.next() else { return Receipt::Durable(self.due(state, Call::Now)) };
+        let alone = handles.peek().is_none();
+        if alone && self.is_patient() && state.journals.leave_to_reader(first.index) {
+            let queued = Queued { queue: first.clone(), offset: first.journal.next() - 1 };
+            self.due(state, Call::Soon);
+            return Receipt::Accepted(queued);
+        }
+        for handle in std::iter::once(first).chain(handles) {
             state.journals.mark(handle.index);
         }
-        self.due(state, Call::Now)
+        Receipt::Durable(self.due(state, Call::Now))
+    }
+
+    /// When it is on disk, however quick its reader may be.
+    pub(crate) fn hurry(&self, receipt: Receipt) -> Ticket {
+        match receipt {
+            Receipt::Durable(ticket) => ticket,
+            Receipt::Accepted(queued) => {
+                let mut state = self.state();
+                state.journals.mark(queued.queue.index);
+                self.due(state, Call::Now)
+            }
+        }
+    }
+
+    /// Whether what is appended may stay in memory for a while.
+    fn is_patient(&self) -> bool {
+        let Settings { sync, patience, slack_bytes, .. } = self.shared.settings;
+        let unsynced = self.shared.unsynced.load(Ordering::Relaxed);
+        sync == SyncMode::Batch && !patience.is_zero() && unsynced <= slack_bytes / 8
     }
 
     /// Forgets all records below; that need not be on disk soon, a crash only repeats them.
     pub(crate) fn forget(&self, handle: &QueueHandle, below: u64) {
         handle.journal.forget(below);
         let mut state = self.state();
-        state.journals.mark_lazy(handle.index);
+        state.journals.accepted(handle.index);
+        let wakes = state.waiting.take_accepted(Some(handle));
         self.due(state, Call::Lazy);
+        wakes.into_iter().for_each(|wake| wake());
     }
 }

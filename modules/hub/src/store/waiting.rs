@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Ticket;
+use super::{QueueHandle, Queued, Ticket};
 use crate::core::Wake;
 
 /// Those who wait. Each is told once, except the committer's task.
@@ -10,6 +10,8 @@ use crate::core::Wake;
 pub(super) struct Waiting {
     /// For a ticket to be durable. As many as there are connections, two for each at most.
     pub(super) durable: Vec<(Ticket, Wake)>,
+    /// For a message to be on disk or accepted. As many.
+    pub(super) accepted: Vec<(Queued, Wake)>,
     /// For room.
     pub(super) room: Vec<Wake>,
     /// For room in the upstream log.
@@ -25,6 +27,13 @@ impl Waiting {
     pub(super) fn take_durable(&mut self, durable: Ticket, into: &mut Vec<Wake>) {
         let told = self.durable.extract_if(.., |(ticket, _)| *ticket <= durable);
         into.extend(told.map(|(_, wake)| wake));
+    }
+
+    /// Takes out those whose message is in safe hands now; of one queue, if it is the only one that has moved.
+    pub(super) fn take_accepted(&mut self, queue: Option<&QueueHandle>) -> Vec<Wake> {
+        let concerns = |queued: &Queued| queue.is_none_or(|it| it.index == queued.queue.index);
+        let told = self.accepted.extract_if(.., |(queued, _)| concerns(queued) && queued.is_safe());
+        told.map(|(_, wake)| wake).collect()
     }
 }
 

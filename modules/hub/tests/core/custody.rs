@@ -1,8 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use isotherm_host::Host;
 use isotherm_hub::core::{Counter, Limits, Outgoing, Refusal};
-use isotherm_hub::store::{Round, Settings, SyncMode, Ticket};
+use isotherm_hub::store::{Receipt, Round, Settings, SyncMode, Ticket};
 use isotherm_iothub::Feed;
 use serde_json::json;
 
@@ -14,8 +15,8 @@ fn a_message_may_be_acknowledged_only_once_it_is_on_disk() {
     let sensor = site.attach("edge/sensor");
     let ticket = site.publish(sensor, "1");
     let (wake, woken) = counting();
-    site.store.on_durable(ticket, wake);
-    assert!(!site.is_durable(ticket));
+    site.store.on_safe(ticket.clone(), wake);
+    assert!(!site.is_durable(ticket.clone()));
     assert_eq!(woken.load(Ordering::Relaxed), 0);
     site.commit();
     assert!(site.is_durable(ticket));
@@ -33,7 +34,7 @@ fn all_that_came_meanwhile_goes_into_one_round() {
     assert_eq!(tickets[0], tickets[2]);
     site.commit();
     assert!(matches!(site.store.commit_round(), Round::Idle));
-    assert!(site.publish(sensor, "4") > tickets[2]);
+    assert_ne!(site.publish(sensor, "4"), tickets[2]);
 }
 
 #[test]
@@ -57,6 +58,70 @@ fn a_delivery_may_run_ahead_of_the_sync() {
     let ticket = site.publish(sensor, "1");
     assert_eq!(site.bodies(filter), ["1"]);
     assert!(!site.is_durable(ticket));
+}
+
+#[test]
+fn what_a_reader_who_keeps_up_has_accepted_is_safe_before_it_is_on_disk() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    let first = site.publish(sensor, "1");
+    assert!(matches!(first, Receipt::Durable(_)), "nobody has kept up yet");
+    site.commit();
+    let (_, deliveries) = site.drain(filter);
+    site.accept(filter, deliveries[0]);
+
+    let second = site.publish(sensor, "2");
+    let (wake, woken) = counting();
+    site.store.on_safe(second.clone(), wake);
+    let (_, deliveries) = site.drain(filter);
+    assert!(!site.is_durable(second.clone()), "in nobody's hands but ours");
+    site.accept(filter, deliveries[0]);
+    assert!(site.is_durable(second));
+    assert_eq!(woken.load(Ordering::Relaxed), 1, "the sender is told");
+
+    let third = site.publish(sensor, "3");
+    assert_eq!(site.bodies(filter), ["3"]);
+    site.commit();
+    assert!(site.is_durable(third), "on disk, though not accepted");
+    let mut site = site.power_cut();
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    assert_eq!(site.bodies(filter), ["3"]);
+}
+
+#[test]
+fn what_goes_to_several_places_waits_for_the_disk_however_quick_one_of_them_is() {
+    let mut site = Site::pipeline();
+    site.deploy(json!({
+        "readings": "FROM /messages/modules/sensor/* INTO BrokeredEndpoint(\"/modules/filter/inputs/temperature\")",
+        "all": "FROM /messages/modules/sensor/* INTO $upstream",
+    }));
+    let sensor = site.attach("edge/sensor");
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    for _ in 0..2 {
+        let receipt = site.publish(sensor, "1");
+        let (_, deliveries) = site.drain(filter);
+        site.accept(filter, deliveries[0]);
+        assert!(!site.is_durable(receipt.clone()));
+        site.commit();
+        assert!(site.is_durable(receipt));
+    }
+}
+
+#[test]
+fn who_waits_for_a_queue_that_is_removed_is_not_left_waiting() {
+    let mut site = Site::pipeline();
+    let sensor = site.attach("edge/sensor");
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    site.publish(sensor, "1");
+    let (_, deliveries) = site.drain(filter);
+    site.accept(filter, deliveries[0]);
+    let receipt = site.publish(sensor, "2");
+    let (wake, woken) = counting();
+    site.store.on_safe(receipt.clone(), wake);
+    site.core.delete_module("edge", "filter", None, site.now).unwrap();
+    assert!(site.is_durable(receipt));
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
 }
 
 #[test]
@@ -95,7 +160,7 @@ fn what_was_accepted_does_not_come_again() {
 fn a_message_that_no_route_wants_is_acknowledged_counted_and_dropped() {
     let mut site = Site::pipeline();
     let filter = site.attach("edge/filter");
-    assert_eq!(site.publish(filter, "1"), Ticket::DURABLE, "output `out` of the filter goes nowhere");
+    assert_eq!(site.publish(filter, "1"), Ticket::DURABLE.into(), "output `out` of the filter goes nowhere");
     assert_eq!(site.counted(Counter::DroppedNoRoute), 1);
     assert_eq!(site.core.held(), 0);
 }
@@ -170,7 +235,7 @@ fn a_full_disk_loses_nothing_stops_the_senders_and_lets_them_go_on_when_it_clear
     let (wake, woken) = counting();
     site.store.on_room(wake);
     assert!(matches!(site.store.commit_round(), Round::Failed(_)));
-    assert!(!site.is_durable(ticket));
+    assert!(!site.is_durable(ticket.clone()));
     assert_eq!(woken.load(Ordering::Relaxed), 0);
 
     site.disk.limit(None);
@@ -242,7 +307,7 @@ fn at_an_interval_nobody_waits_for_the_sync() {
     let mut site = Site::with(settings, Limits::default());
     site.device("d");
     let session = site.attach("d");
-    assert_eq!(site.publish(session, "1"), Ticket::DURABLE);
+    assert_eq!(site.publish(session, "1"), Ticket::DURABLE.into());
     site.commit();
     assert_eq!(site.power_cut().upstream(), ["1"]);
 }
@@ -265,13 +330,13 @@ fn a_committer_of_its_own_serves_whoever_waits_and_ends_when_told() {
     let mut site = Site::pipeline();
     let sensor = site.attach("edge/sensor");
     let store = site.store.clone();
-    let committer = std::thread::spawn(move || store.run());
+    let committer = std::thread::spawn(move || store.run(|| Host::real().now()));
     let (told, hear) = std::sync::mpsc::sync_channel(1);
     let ticket = site.publish(sensor, "1");
     let tell = move || {
         let _ = told.try_send(());
     };
-    site.store.on_durable(ticket, Arc::new(tell));
+    site.store.on_safe(ticket.clone(), Arc::new(tell));
     hear.recv().unwrap();
     assert!(site.is_durable(ticket));
     let (told, hear) = std::sync::mpsc::sync_channel(1);
@@ -279,7 +344,7 @@ fn a_committer_of_its_own_serves_whoever_waits_and_ends_when_told() {
     let tell = move || {
         let _ = told.try_send(());
     };
-    site.store.on_durable(ticket, Arc::new(tell));
+    site.store.on_safe(ticket.clone(), Arc::new(tell));
     hear.recv_timeout(seconds(30)).expect("it is called for every round");
     site.publish(sensor, "3");
     site.store.close();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use isotherm_host::{Chance, Disk, MemoryDisk, RealDisk};
 use isotherm_hub::core::{Attached, Core, Counter, Limits, Now, Options, Outcome, Outgoing, SessionId, Wake};
-use isotherm_hub::store::{Round, Settings, Store, Ticket};
+use isotherm_hub::store::{Receipt, Round, Settings, Store, Ticket};
 use isotherm_iothub::{Feed, Identity, Message, SystemProperty};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -86,8 +86,8 @@ impl Site {
         }
     }
 
-    pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
-        self.store.durable() >= ticket
+    pub(crate) fn is_durable(&self, receipt: impl Into<Receipt>) -> bool {
+        self.store.is_safe(&receipt.into())
     }
 
     /// Moves both clocks, and lets happen what is due.
@@ -122,11 +122,11 @@ impl Site {
     }
 
     /// Publishes on output `out` as whoever the session belongs to.
-    pub(crate) fn publish(&mut self, session: SessionId, body: &str) -> Ticket {
+    pub(crate) fn publish(&mut self, session: SessionId, body: &str) -> Receipt {
         self.publish_message(session, message(body))
     }
 
-    pub(crate) fn publish_message(&mut self, session: SessionId, message: Message) -> Ticket {
+    pub(crate) fn publish_message(&mut self, session: SessionId, message: Message) -> Receipt {
         let who = self.core.who(session).unwrap();
         self.core.publish(session, &who, message, self.now).unwrap()
     }

@@ -78,7 +78,7 @@ impl Connection {
     /// Settles with this once the ticket is durable.
     pub(super) fn owe(&mut self, came: &Came, ticket: Ticket, state: DeliveryState) {
         let outcome = (!came.settled).then_some((came.link, came.delivery, state));
-        self.owed.push(Debt { ticket, outcome, answer: None, bytes: 0 });
+        self.owed.push(Debt { receipt: ticket.into(), outcome, answer: None, bytes: 0 });
     }
 
     /// Puts the answer to a request on its way.
@@ -89,7 +89,7 @@ impl Connection {
         let named = links().find(|(_, link)| wanted.is_some() && link.answers_at.as_ref() == wanted);
         if let Some((&id, _)) = named.or_else(|| links().last()) {
             let answer = Some((id, Box::new(answer)));
-            self.owed.push(Debt { ticket: Ticket::DURABLE, outcome: None, answer, bytes: 0 });
+            self.owed.push(Debt { receipt: Ticket::DURABLE.into(), outcome: None, answer, bytes: 0 });
         } else {
             self.shared.counters.count("amqp_answer_without_link");
         }
@@ -142,8 +142,8 @@ impl Connection {
                 Some(seat) => core.publish(seat.session, &heard.who, heard.message, both),
                 None => Err(Refusal::Ended),
             };
-            let ticket = match published {
-                Ok(ticket) => ticket,
+            let receipt = match published {
+                Ok(receipt) => receipt,
                 Err(Refusal::UpstreamFull(message)) => {
                     self.heard.push_front(Heard { message: *message, ..heard });
                     self.blocked = true;
@@ -152,7 +152,7 @@ impl Connection {
                 }
                 Err(refusal) => {
                     refused.get_or_insert(refusal);
-                    Ticket::DURABLE
+                    Ticket::DURABLE.into()
                 }
             };
             let state = || match &refused {
@@ -161,7 +161,7 @@ impl Connection {
                 Some(refusal) => DeliveryState::Rejected(Some(Arc::new(error_of(refusal)))),
             };
             let outcome = heard.outcome.map(|(link, delivery)| (link, delivery, state()));
-            self.owed.push(Debt { ticket, outcome, answer: None, bytes });
+            self.owed.push(Debt { receipt, outcome, answer: None, bytes });
             if !heard.more {
                 refused = None;
             }

@@ -8,7 +8,7 @@ use isotherm_protocol::amqp::{DeliveryState, LinkId, Message, Server, ServerComm
 
 use super::Connection;
 use super::links::Going;
-use crate::store::Ticket;
+use crate::store::Receipt;
 
 /// Messages of one connection that may wait for the disk; at this many no more is read from it.
 const OWED_MAX: usize = 4_096;
@@ -20,14 +20,14 @@ const OWED_BYTES_MAX: usize = 4 << 20;
 pub(super) struct Owed {
     debts: VecDeque<Debt>,
     bytes: usize,
-    /// The ticket that the store will ring for.
-    rung_for: Option<Ticket>,
+    /// What the store will ring for.
+    rung_for: Option<Receipt>,
 }
 
 /// Something that came, and what its sender gets for it.
 pub(super) struct Debt {
     /// When it may be paid.
-    pub(super) ticket: Ticket,
+    pub(super) receipt: Receipt,
     /// The outcome: on which link, of which delivery.
     pub(super) outcome: Option<(LinkId, u32, DeliveryState)>,
     /// The answer to a twin request.
@@ -57,8 +57,8 @@ impl Owed {
 impl Connection {
     /// Pays what may be paid, and has the store ring for the next.
     pub(super) fn pay(&mut self, now: Instant, session: &mut Server) {
-        let durable = self.shared.store.durable();
-        while let Some(debt) = self.owed.debts.pop_front_if(|debt| debt.ticket <= durable) {
+        let store = &self.shared.store;
+        while let Some(debt) = self.owed.debts.pop_front_if(|debt| store.is_safe(&debt.receipt)) {
             self.owed.bytes -= debt.bytes;
             if let Some((link, delivery, state)) = debt.outcome {
                 session.handle_command(now, ServerCommand::Settle { link, delivery, state });
@@ -70,10 +70,11 @@ impl Connection {
                 self.look = true;
             }
         }
-        let next = self.owed.debts.front().map(|debt| debt.ticket);
-        if let Some(ticket) = next.filter(|_| self.owed.rung_for != next) {
-            self.owed.rung_for = next;
-            self.shared.store.on_durable(ticket, self.disk.ringer());
+        if let Some(Debt { receipt, .. }) = self.owed.debts.front()
+            && self.owed.rung_for.as_ref() != Some(receipt)
+        {
+            self.owed.rung_for = Some(receipt.clone());
+            store.on_safe(receipt.clone(), self.disk.ringer());
         }
     }
 }

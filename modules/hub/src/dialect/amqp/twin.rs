@@ -45,7 +45,7 @@ impl Connection {
         let link = links().find(|(_, link)| link.pair == pair).or_else(|| links().last());
         if let Some((&link, _)) = link {
             let answer = Some((link, Box::new(answer)));
-            self.owed.push(Debt { ticket, outcome: None, answer, bytes: bytes.len() });
+            self.owed.push(Debt { receipt: ticket.into(), outcome: None, answer, bytes: bytes.len() });
         }
     }
 

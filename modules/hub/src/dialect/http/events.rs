@@ -108,7 +108,7 @@ pub(crate) async fn into_input(
     let who = to.parse::<Identity>();
     let who = who.map_err(|refused| Failure::argument(&door.shared.host, format!("to: {refused}")))?;
     let put = door.shared.core().put_into_input(&who, &input, message);
-    door.shared.durable(put.map_err(|error| door.failure(error))?).await;
+    door.shared.safe(put.map_err(|error| door.failure(error))?).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -119,8 +119,8 @@ async fn publish(door: &Door, who: &Identity, message: Message) -> Answer<Status
     } else {
         door.shared.core().publish_as(who, message, now)
     };
-    let ticket = published.map_err(|refusal| door.failure(refused(&refusal)))?;
-    door.shared.durable(ticket).await;
+    let receipt = published.map_err(|refusal| door.failure(refused(&refusal)))?;
+    door.shared.safe(receipt).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -119,7 +119,7 @@ impl Connection {
                 Heard::Message { message, packet_id } => {
                     let bytes = message.body.len();
                     match core.publish(id, &who, message, both) {
-                        Ok(ticket) => self.owed.push(Debt { ticket, packet_id, answer: None, bytes }),
+                        Ok(receipt) => self.owed.push(Debt { receipt, packet_id, answer: None, bytes }),
                         Err(Refusal::UpstreamFull(message)) => {
                             self.heard.push_front(Heard::Message { message: *message, packet_id });
                             upstream_full = true;
@@ -137,7 +137,8 @@ impl Connection {
                 Heard::Request { request, payload, packet_id } => {
                     drop(core);
                     let (ticket, answer) = self.answer(id, &who, request, &payload);
-                    self.owed.push(Debt { ticket, packet_id, answer, bytes: payload.len() });
+                    let receipt = ticket.into();
+                    self.owed.push(Debt { receipt, packet_id, answer, bytes: payload.len() });
                     core = self.shared.core();
                 }
             }

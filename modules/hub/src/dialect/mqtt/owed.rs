@@ -8,7 +8,7 @@ use isotherm_protocol::Session as _;
 use isotherm_protocol::mqtt::{Qos, Server, ServerCommand, Text};
 
 use super::{Connection, KEPT_MAX};
-use crate::store::Ticket;
+use crate::store::Receipt;
 
 /// Messages of one connection that may wait for the disk; at this many no more is read from it.
 const OWED_MAX: usize = 4_096;
@@ -25,14 +25,14 @@ pub(super) struct Owed {
     debts: VecDeque<Debt>,
     bytes: usize,
     answers_bytes: usize,
-    /// The ticket that the store will ring for.
-    rung_for: Option<Ticket>,
+    /// What the store will ring for.
+    rung_for: Option<Receipt>,
 }
 
 /// One publish, and what its sender gets for it.
 pub(super) struct Debt {
     /// When it may be paid.
-    pub(super) ticket: Ticket,
+    pub(super) receipt: Receipt,
     /// The PUBACK, unless it was QoS 0.
     pub(super) packet_id: Option<u16>,
     /// The answer to a twin request.
@@ -81,8 +81,8 @@ impl Owed {
 impl Connection {
     /// Pays what may be paid, and has the store ring for the next.
     pub(super) fn pay(&mut self, now: Instant, session: &mut Server) {
-        let durable = self.shared.store.durable();
-        while let Some(debt) = self.owed.debts.pop_front_if(|debt| debt.ticket <= durable) {
+        let store = &self.shared.store;
+        while let Some(debt) = self.owed.debts.pop_front_if(|debt| store.is_safe(&debt.receipt)) {
             self.owed.bytes -= debt.bytes;
             self.owed.answers_bytes -= debt.answer_bytes();
             if let Some(packet_id) = debt.packet_id {
@@ -95,10 +95,11 @@ impl Connection {
             }
         }
         self.due |= self.behind && self.owed.may_answer(); // requests waited for that
-        let next = self.owed.debts.front().map(|debt| debt.ticket);
-        if let Some(ticket) = next.filter(|_| self.owed.rung_for != next) {
-            self.owed.rung_for = next;
-            self.shared.store.on_durable(ticket, self.disk.ringer());
+        if let Some(Debt { receipt, .. }) = self.owed.debts.front()
+            && self.owed.rung_for.as_ref() != Some(receipt)
+        {
+            self.owed.rung_for = Some(receipt.clone());
+            store.on_safe(receipt.clone(), self.disk.ringer());
         }
     }
 }
@@ -106,9 +107,10 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Ticket;
 
     fn debt(bytes: usize, answer: Option<(Text, Bytes)>) -> Debt {
-        Debt { ticket: Ticket(1), packet_id: Some(1), answer, bytes }
+        Debt { receipt: Ticket(1).into(), packet_id: Some(1), answer, bytes }
     }
 
     #[test]
