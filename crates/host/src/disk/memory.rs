@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDisk(Arc<Mutex<Tree>>);
 
+/// A file grows by this much at least: to double it, as a vector does, would waste as much as it holds.
+const GROWTH_BYTES: usize = 16 << 10;
+
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
 #[derive(Default)]
@@ -194,6 +197,10 @@ impl File for MemoryFile {
         self.grown_to(end as u64)?;
         let mut bytes = locked(&self.bytes);
         if bytes.len() < end {
+            let more = end - bytes.len();
+            if bytes.capacity() < end {
+                bytes.reserve_exact(more.next_multiple_of(GROWTH_BYTES));
+            }
             bytes.resize(end, 0);
         }
         bytes[from..end].copy_from_slice(written);
