@@ -65,7 +65,8 @@ impl Route {
 
     /// Whether a message from `source` takes this route. Undefined conditions count as no.
     pub fn matches(&self, source: &Source<'_>, message: &Message) -> bool {
-        self.matches_scene(source, &Scene::of(message))
+        self.pattern.matches(source)
+            && self.condition.as_ref().is_none_or(|condition| condition.is_true(&Scene::of(message)))
     }
 
     /// The same for several routes and one message: what was parsed of its body is shared.

@@ -18,7 +18,11 @@ pub enum Source<'a> {
 
 /// What `FROM` says: a prefix of the source's path, in lower case and with a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern(Box<str>);
+pub(super) struct Pattern {
+    path: Box<str>,
+    /// How long the name of the module is, if it names one: most routes are decided by that alone.
+    module: usize,
+}
 
 const MODULES: &str = "/messages/modules/";
 const TWIN_CHANGE: &str = "/twinchangenotifications/";
@@ -27,12 +31,21 @@ impl Pattern {
     /// Takes the path as written. A `*` at the end says nothing beyond the slash before it: `out*` is `out`.
     pub(super) fn new(path: &str) -> Self {
         let path = path.trim_end_matches('*').trim_end_matches('/');
-        Self(format!("{path}/").to_ascii_lowercase().into())
+        let path = format!("{path}/").to_ascii_lowercase();
+        let module = path.strip_prefix(MODULES).and_then(|rest| rest.find('/')).unwrap_or(0);
+        Self { path: path.into(), module }
     }
 
     /// Whether the prefix is a prefix of this source's path. ASCII case is ignored; nothing is allocated.
     pub(super) fn matches(&self, source: &Source<'_>) -> bool {
-        let prefix = self.0.as_bytes();
+        let prefix = self.path.as_bytes();
+        if let (Some(named), Source::Module { module, output }) = (self.module(), *source) {
+            let rest = &prefix[MODULES.len() + named.len() + 1..];
+            return named.len() == module.len()
+                && named.eq_ignore_ascii_case(module)
+                && (rest.is_empty()
+                    || output.is_some_and(|output| is_prefix(rest, ["outputs/", output, "/"])));
+        }
         match *source {
             Source::Device => is_prefix(prefix, ["/messages/"]),
             Source::TwinChange => is_prefix(prefix, [TWIN_CHANGE]),
@@ -44,12 +57,12 @@ impl Pattern {
     }
 
     pub(super) fn module(&self) -> Option<&str> {
-        self.0.strip_prefix(MODULES)?.split('/').next().filter(|module| !module.is_empty())
+        (self.module > 0).then(|| &self.path[MODULES.len()..][..self.module])
     }
 
     pub(super) fn can_match(&self) -> bool {
-        let Some(rest) = self.0.strip_prefix(MODULES) else {
-            return MODULES.starts_with(&*self.0) || TWIN_CHANGE.starts_with(&*self.0);
+        let Some(rest) = self.path.strip_prefix(MODULES) else {
+            return MODULES.starts_with(&*self.path) || TWIN_CHANGE.starts_with(&*self.path);
         };
         let mut segments = rest.trim_end_matches('/').splitn(3, '/').skip(1);
         segments.next().is_none_or(|outputs| outputs == "outputs")
