@@ -353,7 +353,7 @@ impl Store {
     }
 
     /// Calls `wake` whenever there is something to commit: for a committer that is a task
-    /// (see [`Store::due`]).
+    /// (as `due_at` says).
     pub fn on_dirty(&self, wake: Wake) {
         let mut state = self.state();
         let due = state.is_dirty();
