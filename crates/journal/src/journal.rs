@@ -137,6 +137,11 @@ impl Journal {
         self.state().tail.durable()
     }
 
+    /// Whether both are handles to the same journal.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// The first offset that is neither durable nor forgotten.
     pub fn kept(&self) -> Offset {
         let state = self.state();

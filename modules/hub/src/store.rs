@@ -56,7 +56,7 @@ pub struct Queued {
 
 impl PartialEq for Queued {
     fn eq(&self, other: &Self) -> bool {
-        (self.queue.index, self.offset) == (other.queue.index, other.offset)
+        self.offset == other.offset && self.queue.journal.is(&other.queue.journal) // places are used again
     }
 }
 

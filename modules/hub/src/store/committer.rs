@@ -292,6 +292,33 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_a_queue_in_a_removed_ones_place_is_another_message() {
+        let (store, _) =
+            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
+        let receipt = |owner: &str| {
+            let name = crate::store::QueueName {
+                owner: owner.to_owned(),
+                input: "in".to_owned(),
+                priority: 0,
+                era: 0,
+            };
+            let queue = store.queue(&name).unwrap();
+            let offset = store.append(&queue, b"x").unwrap();
+            store.forget(&queue, offset + 1);
+            store.append(&queue, b"y").unwrap();
+            let receipt = store.appended([&queue]);
+            assert!(matches!(receipt, Receipt::Accepted(_)));
+            assert!(!store.is_safe(&receipt));
+            store.remove_queue(&name);
+            assert!(store.is_safe(&receipt));
+            (queue.index, receipt)
+        };
+        let (first, second) = (receipt("d/a"), receipt("d/b"));
+        assert_eq!(first.0, second.0, "the same place");
+        assert_ne!(first.1, second.1);
+    }
+
+    #[test]
     fn a_reader_is_waited_for_but_not_for_long() {
         let (store, _) =
             Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
