@@ -244,12 +244,19 @@ mod tests {
     use isotherm_host::MemoryDisk;
 
     use super::*;
-    use crate::store::{Receipt, Settings, Table};
+    use crate::store::{QueueName, Receipt, Settings, Table};
+
+    fn store() -> Store {
+        Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap().0
+    }
+
+    fn inputs_of(owner: &str) -> QueueName {
+        QueueName { owner: owner.to_owned(), input: "in".to_owned(), priority: 0, era: 0 }
+    }
 
     #[test]
     fn what_came_while_a_round_failed_wins_over_what_the_round_had() {
-        let (store, _) =
-            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
+        let store = store();
         store.put(Table::Meta, "a", b"old".to_vec());
         store.put(Table::Meta, "b", b"old".to_vec());
         let work = store.take_work(true).unwrap();
@@ -262,10 +269,8 @@ mod tests {
 
     #[test]
     fn a_removed_queue_does_not_disturb_the_round_that_was_about_to_write_it() {
-        let (store, _) =
-            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
-        let name =
-            crate::store::QueueName { owner: "d/m".to_owned(), input: "in".to_owned(), priority: 0, era: 0 };
+        let store = store();
+        let name = inputs_of("d/m");
         let queue = store.queue(&name).unwrap();
         store.append(&queue, b"x").unwrap();
         let ticket = store.appended([&queue]);
@@ -278,14 +283,9 @@ mod tests {
 
     #[test]
     fn a_queue_whose_name_is_too_long_to_be_kept_is_refused() {
-        let (store, _) =
-            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
-        let named = |length| crate::store::QueueName {
-            owner: "d/m".to_owned(),
-            input: "i".repeat(length),
-            priority: 0,
-            era: 0,
-        };
+        let store = store();
+        let named =
+            |length| QueueName { owner: "d/m".to_owned(), input: "i".repeat(length), priority: 0, era: 0 };
         let refused = store.queue(&named(4_096)).unwrap_err();
         assert!(refused.reason.contains("too long"), "{refused}");
         assert!(store.queue(&named(4_000)).is_ok());
@@ -293,15 +293,9 @@ mod tests {
 
     #[test]
     fn a_message_of_a_queue_in_a_removed_ones_place_is_another_message() {
-        let (store, _) =
-            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
+        let store = store();
         let receipt = |owner: &str| {
-            let name = crate::store::QueueName {
-                owner: owner.to_owned(),
-                input: "in".to_owned(),
-                priority: 0,
-                era: 0,
-            };
+            let name = inputs_of(owner);
             let queue = store.queue(&name).unwrap();
             let offset = store.append(&queue, b"x").unwrap();
             store.forget(&queue, offset + 1);
@@ -320,10 +314,8 @@ mod tests {
 
     #[test]
     fn a_reader_is_waited_for_but_not_for_long() {
-        let (store, _) =
-            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
-        let name =
-            crate::store::QueueName { owner: "d/m".to_owned(), input: "in".to_owned(), priority: 0, era: 0 };
+        let store = store();
+        let name = inputs_of("d/m");
         let queue = store.queue(&name).unwrap();
         let put = || {
             let offset = store.append(&queue, b"x").unwrap();
@@ -358,10 +350,8 @@ mod tests {
 
     #[test]
     fn what_was_accepted_is_written_down_after_a_while_also_when_rounds_never_cease() {
-        let (store, _) =
-            Store::open(Arc::new(MemoryDisk::new()), Path::new("/state"), Settings::default()).unwrap();
-        let name =
-            crate::store::QueueName { owner: "d/m".to_owned(), input: "in".to_owned(), priority: 0, era: 0 };
+        let store = store();
+        let name = inputs_of("d/m");
         let queue = store.queue(&name).unwrap();
         let offset = store.append(&queue, b"x").unwrap();
         store.appended([&queue]);
