@@ -2,11 +2,11 @@
 //!
 //! No socket, no clock and no `tokio` in here: the time comes in as [`Now`], what is to be sent comes out of
 //! [`Core::poll`], and whatever must survive a power cut goes through the [`Store`], which answers with a
-//! [`Ticket`](crate::store::Ticket). Dialects keep one `Core` behind one `std::sync::Mutex`, lock it for one call, and never hold it
+//! [`Ticket`](crate::store::Ticket), or for a message with a [`Receipt`](crate::store::Receipt). Dialects keep one `Core` behind one `std::sync::Mutex`, lock it for one call, and never hold it
 //! across an `.await`.
 //!
 //! How a dialect uses it: `authenticate`, `attach`, `subscribe`; for every message of the peer `publish`, and the
-//! acknowledgement once `Store::durable()` has reached the ticket; whenever woken, `poll` until `None`, and `settle`
+//! acknowledgement once `Store::is_safe` says so of its receipt; whenever woken, `poll` until `None`, and `settle`
 //! each delivery when the peer has acknowledged it; at the end `detach`.
 
 mod access;

@@ -2,7 +2,7 @@
 //!
 //! One committer serves them all. Everything that became dirty while it was syncing goes into its next round, so the
 //! price of a sync is shared by all who wait for it. A [`Ticket`] names the round; when [`Store::durable`] has reached
-//! it, what it stands for is on disk.
+//! it, what it stands for is on disk. The sender of a message waits for a [`Receipt`]: a round, or a reader who is quicker.
 
 mod backend;
 mod committer;

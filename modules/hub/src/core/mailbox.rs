@@ -47,6 +47,7 @@ impl Core {
             for &index in &endpoint.queues {
                 let Some(queue) = self.queues.queues[index].as_mut() else { continue };
                 let Some(taken) = queue.take(now, &self.options.limits, &self.counters) else { continue };
+                queue.silent = qos == 0;
                 if !std::mem::replace(&mut queue.timed, true) {
                     self.timers.set(now.instant + self.options.limits.ack_timeout, Timer::Ack(index));
                 }

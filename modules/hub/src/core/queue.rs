@@ -27,6 +27,8 @@ pub(super) struct Queue {
     pub(super) timed: bool,
     /// Whether what is fresh goes before what an outage has left.
     pub(super) fresh_first: bool,
+    /// Whether its reader acknowledges nothing: what it was handed is done with, and may never have reached it.
+    pub(super) silent: bool,
     window: VecDeque<Slot>,
     /// Offset of the window's first.
     base: u64,
@@ -75,6 +77,7 @@ impl Queue {
             priority,
             timed: false,
             fresh_first: false,
+            silent: false,
             window: VecDeque::new(),
             base,
             forgotten: base,
@@ -252,7 +255,7 @@ impl Queue {
         self.trim();
         if self.base > self.forgotten {
             self.forgotten = self.base;
-            store.forget(&self.handle, self.base);
+            store.forget(&self.handle, self.base, !self.silent);
         }
     }
 

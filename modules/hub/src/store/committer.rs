@@ -298,7 +298,7 @@ mod tests {
             let name = inputs_of(owner);
             let queue = store.queue(&name).unwrap();
             let offset = store.append(&queue, b"x").unwrap();
-            store.forget(&queue, offset + 1);
+            store.forget(&queue, offset + 1, true);
             store.append(&queue, b"y").unwrap();
             let receipt = store.appended([&queue]);
             assert!(matches!(receipt, Receipt::Accepted(_)));
@@ -324,7 +324,7 @@ mod tests {
         let (first, receipt) = put();
         assert!(matches!(receipt, Receipt::Durable(_)), "nobody has ever read there");
         store.commit_round();
-        store.forget(&queue, first + 1);
+        store.forget(&queue, first + 1, true);
         store.commit_round();
 
         let patience = Settings::default().patience;
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(store.due_at(&mut pace, begin), Due::At(begin + patience));
         assert!(matches!(store.commit(false), Round::Idle), "the disk is left alone");
         let (third, later) = put();
-        store.forget(&queue, second + 1);
+        store.forget(&queue, second + 1, true);
         assert!(store.is_safe(&receipt) && !store.is_safe(&later));
         assert_eq!(store.due_at(&mut pace, begin + patience), Due::At(begin + patience * 2), "a first look");
         assert_eq!(store.due_at(&mut pace, begin + patience * 2), Due::Now { all: false }, "a second");
@@ -343,7 +343,7 @@ mod tests {
 
         let (fourth, receipt) = put();
         assert!(matches!(receipt, Receipt::Durable(_)), "who was slow is not waited for again");
-        store.forget(&queue, fourth + 1);
+        store.forget(&queue, fourth + 1, true);
         assert!(matches!(put().1, Receipt::Accepted(_)), "until it has caught up");
         assert!(third < fourth);
     }
@@ -356,7 +356,7 @@ mod tests {
         let offset = store.append(&queue, b"x").unwrap();
         store.appended([&queue]);
         store.commit_round();
-        store.forget(&queue, offset + 1);
+        store.forget(&queue, offset + 1, true);
         let (mut pace, begin) = (Pace::default(), isotherm_host::Host::real().now());
         let round = |pace: &mut Pace, after| {
             store.put(Table::Meta, "a", Vec::new());

@@ -160,10 +160,11 @@ impl Journals {
         }
     }
 
-    /// The reader of a queue has accepted something.
-    fn accepted(&mut self, index: usize) {
+    /// The reader of a queue is done with something; one who acknowledges nothing never keeps up.
+    fn done_with(&mut self, index: usize, acknowledged: bool) {
         if let Some(slot) = self.slots[index].as_mut() {
-            slot.prompt |= slot.journal.first() == slot.journal.next();
+            let all = slot.journal.first() == slot.journal.next();
+            slot.prompt = acknowledged && (slot.prompt || all);
         }
         self.mark_lazy(index);
     }
@@ -488,11 +489,12 @@ impl Store {
         sync == SyncMode::Batch && !patience.is_zero() && unsynced <= slack_bytes / 8
     }
 
-    /// Forgets all records below; that need not be on disk soon, a crash only repeats them.
-    pub(crate) fn forget(&self, handle: &QueueHandle, below: u64) {
+    /// Forgets all records below, whether their reader has acknowledged them or nobody asked it to; that need not be on
+    /// disk soon, a crash only repeats them.
+    pub(crate) fn forget(&self, handle: &QueueHandle, below: u64, acknowledged: bool) {
         handle.journal.forget(below);
         let mut state = self.state();
-        state.journals.accepted(handle.index);
+        state.journals.done_with(handle.index, acknowledged);
         let wakes = state.waiting.take_accepted(Some(handle));
         self.due(state, Call::Lazy);
         wakes.into_iter().for_each(|wake| wake());

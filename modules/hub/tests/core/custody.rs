@@ -109,6 +109,24 @@ fn what_goes_to_several_places_waits_for_the_disk_however_quick_one_of_them_is()
 }
 
 #[test]
+fn a_reader_who_acknowledges_nothing_is_never_waited_for() {
+    let mut site = Site::pipeline();
+    let (sensor, filter) = (site.attach("edge/sensor"), site.attach("edge/filter"));
+    for qos in [0, 1, 0] {
+        site.core.subscribe(filter, Feed::Inputs, qos, site.now);
+        for body in ["1", "2"] {
+            let receipt = site.publish(sensor, body);
+            if qos == 0 && body == "2" {
+                assert!(matches!(receipt, Receipt::Durable(_)), "what it was handed may have gone nowhere");
+            }
+            site.commit();
+            let (_, deliveries) = site.drain(filter);
+            site.accept(filter, deliveries[0]);
+        }
+    }
+}
+
+#[test]
 fn who_waits_for_a_queue_that_is_removed_is_not_left_waiting() {
     let mut site = Site::pipeline();
     let sensor = site.attach("edge/sensor");

@@ -253,7 +253,8 @@ impl Connection {
     /// A receiver link is a subscription.
     fn open_feed(&self, link: &Link) {
         let Some((seat, feed)) = self.feed_of(link) else { return };
-        self.shared.core().subscribe(seat.session, feed, 1, self.shared.now());
+        let qos = u8::from(!link.settles);
+        self.shared.core().subscribe(seat.session, feed, qos, self.shared.now());
     }
 
     fn feed_of(&self, link: &Link) -> Option<(&Seat, Feed)> {

@@ -1,4 +1,4 @@
-//! What a client is owed: acknowledgements and answers that wait for the disk, in the order they must leave.
+//! What a client is owed: acknowledgements and answers that wait until what came is in safe hands, in the order they must leave.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use isotherm_protocol::mqtt::{Qos, Server, ServerCommand, Text};
 use super::{Connection, KEPT_MAX};
 use crate::store::Receipt;
 
-/// Messages of one connection that may wait for the disk; at this many no more is read from it.
+/// Messages of one connection that may be owed for; at this many no more is read from it.
 const OWED_MAX: usize = 4_096;
 /// Bytes of them; at this many no more is read either.
 const OWED_BYTES_MAX: usize = 4 << 20;
