@@ -25,7 +25,20 @@ pub(crate) fn topics_up(bytes: &[u8]) {
     // A time is written in one form only, whatever form it came in.
     let again = Message { system, properties, ..Message::default() };
     assert_eq!(telemetry_topic(&me, &again), written);
+    gathered(&me, &message);
     delivered(&me, &message);
+}
+
+/// What the hub keeps of a message is what was read, and says who sent it.
+fn gathered(me: &Identity, message: &Message) {
+    let kept = Message::gathered(me, b"body", &message.system, &message.properties);
+    let mut stamped = Message { body: kept.body.clone(), ..message.clone() };
+    stamped.stamp(me);
+    assert_eq!((kept.size(), &kept), (stamped.size(), &stamped));
+    let mut record = Vec::new();
+    kept.encode(&mut record);
+    assert_eq!(Message::decode(record.into()).as_ref(), Ok(&kept));
+    assert_eq!(kept.system.get(SystemProperty::ConnectionDeviceId), Some(me.device_id()));
 }
 
 /// What is delivered to an input is read there as it was sent.

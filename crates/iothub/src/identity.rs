@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::Refused;
+use crate::cut::cut;
 use crate::error::excerpt;
 
 /// Longest device or module id, in characters. A longer one is refused.
@@ -43,12 +44,12 @@ impl Identity {
 
     /// The device's id, also of a module.
     pub fn device_id(&self) -> &str {
-        self.0.split_once('/').map_or(&self.0, |(device, _)| device)
+        cut(&self.0, b'/').map_or(&self.0, |(device, _)| device)
     }
 
     /// The module's id; a device has none.
     pub fn module_id(&self) -> Option<&str> {
-        self.0.split_once('/').map(|(_, module)| module)
+        cut(&self.0, b'/').map(|(_, module)| module)
     }
 
     /// The device that a module belongs to; a device is its own.

@@ -5,6 +5,7 @@
 //! where, and what would be right. What got through is a type that needs no second look.
 
 pub mod connection;
+mod cut;
 pub mod error;
 pub mod identity;
 pub mod manifest;
@@ -37,5 +38,6 @@ pub use token::{Key, Token};
 pub use topic::{
     Feed, FilterMeaning, ToClient, ToHub, UserName, desired_topic, devicebound_topic, input_topic,
     method_response_topic, method_topic, reported_topic, telemetry_topic, twin_get_topic, twin_result_topic,
+    write_input_topic,
 };
 pub use twin::{Section, Twin, merge};

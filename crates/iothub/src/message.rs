@@ -5,8 +5,8 @@ mod system;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::Refused;
 use crate::packed;
+use crate::{Identity, Refused};
 
 pub use properties::Properties;
 pub(crate) use properties::PropertiesBuilder;
@@ -61,10 +61,41 @@ impl Message {
     /// What the quota counts, in bytes: the body, the values of system properties, the names and values of
     /// application properties.
     pub fn size(&self) -> usize {
-        let system: usize = self.system.iter().map(|(_, value)| value.len()).sum();
-        let properties: usize =
-            self.properties.iter().map(|(name, value)| name.len() + value.map_or(0, str::len)).sum();
-        self.body.len() + system + properties
+        self.body.len() + self.system.size() + self.properties.size()
+    }
+
+    /// The same without the hub's own words on who sent it: what counts against the sender's limit.
+    pub fn size_as_sent(&self, from: &Identity) -> usize {
+        let stamp = from.device_id().len() + from.module_id().map_or(0, str::len);
+        self.size() - if self.system.is_stamped(from) { stamp } else { 0 }
+    }
+
+    /// A message that `from` sent, in one piece of memory of its own, however large those are that its parts were read
+    /// from. Whom it names as its sender already does not count.
+    pub fn gathered(from: &Identity, body: &[u8], system: &System, properties: &Properties) -> Self {
+        let stamp = system::stamp_bytes(from);
+        let (system, properties) = (system.packed(), properties.packed());
+        let mut piece = Vec::with_capacity(system.len() + stamp + properties.len() + body.len());
+        system::copy_stamped(&mut piece, system, from);
+        let system = piece.len();
+        piece.extend_from_slice(properties);
+        let properties = piece.len();
+        piece.extend_from_slice(body);
+        let piece = Bytes::from(piece);
+        Self {
+            system: System::trusted(piece.slice(..system)),
+            properties: Properties::trusted(piece.slice(system..properties)),
+            body: piece.slice(properties..),
+        }
+    }
+
+    /// Writes on it who sent it: that is for the session to say, whatever the message says.
+    pub fn stamp(&mut self, from: &Identity) {
+        if !self.system.is_stamped(from) {
+            let mut packed = Vec::with_capacity(self.system.packed().len() + system::stamp_bytes(from));
+            system::copy_stamped(&mut packed, self.system.packed(), from);
+            self.system = System::trusted(packed.into());
+        }
     }
 
     /// Appends the compact private form: for journals of ours, not for any wire.
@@ -133,6 +164,42 @@ mod tests {
     }
 
     #[test]
+    fn who_sent_it_is_written_on_it_whatever_it_says_itself() {
+        let (device, module): (Identity, Identity) = ("d".parse().unwrap(), "edge/m".parse().unwrap());
+        let forged = alert()
+            .with_system(SystemProperty::ConnectionDeviceId, "other")
+            .with_system(SystemProperty::ConnectionModuleId, "other");
+        for from in [&device, &module] {
+            let gathered = Message::gathered(from, &forged.body, &forged.system, &forged.properties);
+            let mut stamped = forged.clone();
+            stamped.stamp(from);
+            for message in [&gathered, &stamped] {
+                assert_eq!(message.system.get(SystemProperty::ConnectionDeviceId), Some(from.device_id()));
+                assert_eq!(message.system.get(SystemProperty::ConnectionModuleId), from.module_id());
+                assert_eq!(message.system.get(SystemProperty::ContentType), Some("text/plain"));
+                assert_eq!((&message.body, &message.properties), (&alert().body, &alert().properties));
+                assert_eq!(message.size_as_sent(from), alert().size());
+            }
+            let before = stamped.system.packed().as_ptr();
+            stamped.stamp(from);
+            assert_eq!(stamped.system.packed().as_ptr(), before, "once is enough");
+        }
+    }
+
+    #[test]
+    fn a_gathered_message_shares_nothing_with_what_it_was_read_from() {
+        let read = Bytes::from(vec![b'x'; 4_096]);
+        let message = Message::gathered(
+            &"d".parse().unwrap(),
+            &read.slice(7..9),
+            &System::default(),
+            &Properties::default(),
+        );
+        assert_eq!(message.body, "xx");
+        assert!(read.is_unique());
+    }
+
+    #[test]
     fn a_decoded_body_is_a_slice_of_the_input() {
         let mut bytes = Vec::new();
         alert().encode(&mut bytes);
@@ -175,6 +242,14 @@ mod tests {
             let mut bytes = Vec::new();
             message.encode(&mut bytes);
             prop_assert_eq!(Message::decode(bytes.into()).unwrap(), message);
+        }
+
+        #[test]
+        fn the_size_counts_what_can_be_read(message in message()) {
+            let system: usize = message.system.iter().map(|(_, value)| value.len()).sum();
+            let properties = message.properties.iter();
+            let properties: usize = properties.map(|(name, value)| name.len() + value.map_or(0, str::len)).sum();
+            prop_assert_eq!(message.size(), message.body.len() + system + properties);
         }
 
         #[test]

@@ -17,7 +17,10 @@ mod path;
 mod up;
 mod user_name;
 
-pub use down::{ToClient, desired_topic, devicebound_topic, input_topic, method_topic, twin_result_topic};
+pub use down::{
+    ToClient, desired_topic, devicebound_topic, input_topic, method_topic, twin_result_topic,
+    write_input_topic,
+};
 pub use feed::{Feed, FilterMeaning, SUBSCRIPTIONS_MAX};
 pub use up::{ToHub, method_response_topic, reported_topic, telemetry_topic, twin_get_topic};
 pub use user_name::UserName;

@@ -84,6 +84,24 @@ impl Properties {
         &self.0
     }
 
+    /// Takes a packed list that was made here.
+    pub(super) fn trusted(packed: Bytes) -> Self {
+        Self(packed)
+    }
+
+    /// Bytes of all names and values.
+    pub(super) fn size(&self) -> usize {
+        let (mut rest, mut size) = (&self.0[..], 0);
+        while let Some((name, after)) = packed::take_length(rest)
+            && let Some((value, after)) = packed::take_length(&after[name..])
+        {
+            let value = value.saturating_sub(1);
+            size += name + value;
+            rest = &after[value..];
+        }
+        size
+    }
+
     /// Takes a packed list from outside, if it is one to its last byte.
     pub(super) fn of_packed(packed: Bytes) -> Option<Self> {
         let mut rest = &packed[..];

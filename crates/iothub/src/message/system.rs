@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::packed;
+use crate::{Identity, packed};
 
 macro_rules! system_properties {
     ($($(#[$doc:meta])* $name:ident = $tag:literal, $route:literal, $wire:expr;)*) => {
@@ -145,7 +145,12 @@ pub struct System(Bytes);
 impl System {
     /// The value, if it is set.
     pub fn get(&self, property: SystemProperty) -> Option<&str> {
-        self.iter().find(|(found, _)| *found == property).map(|(_, value)| value)
+        str::from_utf8(self.raw(property)?).ok()
+    }
+
+    /// The bytes of its value. Only what is asked for is read as text.
+    fn raw(&self, property: SystemProperty) -> Option<&[u8]> {
+        entries(&self.0).find(|entry| entry.number == property as u8).map(|entry| entry.value)
     }
 
     /// Sets or replaces.
@@ -179,14 +184,14 @@ impl System {
         })
     }
 
-    /// Those of `wanted` that are set, in the order of `wanted`, found in one pass.
+    /// Those of `wanted` that are set, in the order of `wanted`.
     pub(crate) fn select<'s>(
         &'s self,
         wanted: &'s [SystemProperty],
     ) -> impl Iterator<Item = (SystemProperty, &'s str)> {
-        let mut values = [None; SystemProperty::ALL.len() + 1]; // a number is a place; none is 0
-        self.iter().for_each(|(property, value)| values[property as usize] = Some(value));
-        wanted.iter().filter_map(move |property| Some((*property, values[*property as usize]?)))
+        let set = entries(&self.0).fold(0, |set, entry| set | 1_u64 << entry.number);
+        let is_set = move |property: &&SystemProperty| set & bit(**property) != 0;
+        wanted.iter().filter(is_set).filter_map(|property| Some((*property, self.get(*property)?)))
     }
 
     /// How many there are.
@@ -201,6 +206,22 @@ impl System {
 
     pub(super) fn packed(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Takes a packed list that was made here.
+    pub(super) fn trusted(packed: Bytes) -> Self {
+        Self(packed)
+    }
+
+    /// Bytes of all values.
+    pub(super) fn size(&self) -> usize {
+        entries(&self.0).map(|entry| entry.value.len()).sum()
+    }
+
+    /// Whether it says that `from` sent it.
+    pub(super) fn is_stamped(&self, from: &Identity) -> bool {
+        self.raw(SystemProperty::ConnectionDeviceId) == Some(from.device_id().as_bytes())
+            && self.raw(SystemProperty::ConnectionModuleId) == from.module_id().map(str::as_bytes)
     }
 
     /// Takes a packed list from outside, if it is one to its last byte and names nothing twice.
@@ -247,6 +268,24 @@ impl SystemBuilder {
     }
 }
 
+/// At most so many bytes more does a list have that says who sent it.
+pub(super) fn stamp_bytes(from: &Identity) -> usize {
+    from.as_str().len() + 2 * 4 // a number and a length each
+}
+
+/// Copies a packed list, with `from` as whoever sent it.
+pub(super) fn copy_stamped(into: &mut Vec<u8>, packed: &[u8], from: &Identity) {
+    const STAMP: [u8; 2] =
+        [SystemProperty::ConnectionDeviceId as u8, SystemProperty::ConnectionModuleId as u8];
+    for entry in entries(packed).filter(|entry| !STAMP.contains(&entry.number)) {
+        into.extend_from_slice(entry.whole);
+    }
+    append(into, SystemProperty::ConnectionDeviceId, from.device_id());
+    if let Some(module) = from.module_id() {
+        append(into, SystemProperty::ConnectionModuleId, module);
+    }
+}
+
 const fn bit(property: SystemProperty) -> u64 {
     1 << property as u8
 }
@@ -254,6 +293,25 @@ const fn bit(property: SystemProperty) -> u64 {
 fn append(packed: &mut Vec<u8>, property: SystemProperty, value: &str) {
     packed.push(property as u8);
     packed::put_text(packed, value);
+}
+
+/// One property as it lies there.
+struct Entry<'a> {
+    number: u8,
+    value: &'a [u8],
+    whole: &'a [u8],
+}
+
+/// The entries of a list that has been checked: for those who need not read every value as text.
+fn entries(mut packed: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    std::iter::from_fn(move || {
+        let (&number, rest) = packed.split_first()?;
+        let (length, rest) = packed::take_length(rest)?;
+        let (value, after) = rest.split_at_checked(length)?;
+        let (whole, _) = packed.split_at(packed.len() - after.len());
+        packed = after;
+        Some(Entry { number, value, whole })
+    })
 }
 
 fn split_first(packed: &[u8]) -> Option<(SystemProperty, &str, &[u8])> {
@@ -341,6 +399,16 @@ mod tests {
         assert_eq!(SystemProperty::from_route_name("CONNECTIONMODULEID"), Some(ConnectionModuleId));
         assert_eq!(SystemProperty::from_route_name("cid"), Some(CorrelationId));
         assert_eq!(SystemProperty::from_wire_name("$.MID"), None);
+    }
+
+    #[test]
+    fn the_size_is_that_of_all_values() {
+        let mut system = System::default();
+        assert_eq!(system.size(), 0);
+        system.set(MessageId, "x".repeat(300));
+        system.set(UserId, "");
+        system.set(To, "über");
+        assert_eq!(system.size(), 305);
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Routes {
         self.entries.iter()
     }
 
+    /// The route at that place in [`Routes::iter`].
+    pub fn at(&self, place: usize) -> Option<&RouteEntry> {
+        self.entries.get(place)
+    }
+
     /// How long a message is kept unless its route says otherwise; `None` is for ever.
     pub fn time_to_live(&self) -> Option<Duration> {
         self.time_to_live

@@ -1,5 +1,6 @@
 //! The property bag at the end of a topic: `%24.mid=1&%24.ct=text%2Fplain&name=value`.
 
+use crate::cut::cut;
 use crate::message::PROPERTIES_MAX;
 use crate::message::{PropertiesBuilder, SystemBuilder};
 use crate::percent;
@@ -11,13 +12,18 @@ use crate::{Properties, Refused, System, SystemProperty, time};
 /// Of two equal names the first counts. A name without `=` is null. A `+` is a plus sign. A malformed `%` is refused.
 pub(super) fn parse(bag: &str, known: &[SystemProperty]) -> Result<(System, Properties), Refused> {
     let bag = bag.strip_prefix('?').unwrap_or(bag);
-    let bag = bag.split_once('/').map_or(bag, |(bag, _)| bag);
+    let mut rest = cut(bag, b'/').map_or(bag, |(bag, _)| bag);
     // Packed, a pair takes about what it takes here: %24. becomes a byte or two of lengths.
     let (mut system, mut properties) =
         (SystemBuilder::with_bytes(bag.len()), PropertiesBuilder::with_bytes(bag.len()));
     let (mut name_space, mut value_space) = (Vec::new(), Vec::new());
-    for part in bag.split('&').filter(|part| !part.is_empty()) {
-        let (name, value) = part.split_once('=').map_or((part, None), |(name, value)| (name, Some(value)));
+    while !rest.is_empty() {
+        let part;
+        (part, rest) = cut(rest, b'&').unwrap_or((rest, ""));
+        if part.is_empty() {
+            continue;
+        }
+        let (name, value) = cut(part, b'=').map_or((part, None), |(name, value)| (name, Some(value)));
         let name = percent::decode(name, &mut name_space).map_err(in_bag)?;
         let value =
             value.map(|value| percent::decode(value, &mut value_space)).transpose().map_err(in_bag)?;

@@ -130,7 +130,9 @@ impl ToClient {
         match self {
             Self::CloudToDevice { identity, system, properties } => devicebound(identity, system, properties),
             Self::Input { identity, input: name, system, properties } => {
-                input(identity, name, system, properties)
+                let mut topic = String::new();
+                write_input(&mut topic, identity, name, system, properties);
+                topic
             }
             Self::Method { name, rid } => method_topic(name, rid),
             Self::TwinResult { status, rid, version } => twin_result_topic(*status, rid, *version),
@@ -165,24 +167,29 @@ fn devicebound(who: &Identity, system: &System, properties: &Properties) -> Stri
 
 /// Where the hub delivers a message to a module's input.
 pub fn input_topic(who: &Identity, name: &str, message: &Message) -> String {
-    input(who, name, &message.system, &message.properties)
+    let mut topic = String::with_capacity(256);
+    write_input_topic(&mut topic, who, name, message);
+    topic
 }
 
-fn input(who: &Identity, name: &str, system: &System, properties: &Properties) -> String {
-    let mut topic = String::with_capacity(256);
-    who.push_path(&mut topic);
+/// Puts the same at the end of what is there already.
+pub fn write_input_topic(topic: &mut String, who: &Identity, name: &str, message: &Message) {
+    write_input(topic, who, name, &message.system, &message.properties);
+}
+
+fn write_input(topic: &mut String, who: &Identity, name: &str, system: &System, properties: &Properties) {
+    who.push_path(topic);
     topic.push_str("/inputs/");
     // Inputs are named by routes, in any characters, but a topic that is published has no wildcards.
     if name.contains(['+', '#', '/', '\0']) {
-        percent::encode_into(&mut topic, name)
+        percent::encode_into(topic, name)
     } else {
         topic.push_str(name)
     }
     topic.push('/');
-    let mut writer = Writer::new(&mut topic);
+    let mut writer = Writer::new(topic);
     writer.properties(properties, system, INPUT, Null::Empty);
     writer.system(system, INPUT);
-    topic
 }
 
 /// Where the hub calls a method.

@@ -1,6 +1,7 @@
 //! The pieces that topics are made of: fixed words in any letter case, identities, and the query after `?`.
 
 use crate::Refused;
+use crate::cut::cut;
 use crate::error::excerpt;
 use crate::topic::RID_BYTES_MAX;
 
@@ -45,11 +46,11 @@ pub(super) struct Owned<'a> {
 }
 
 pub(super) fn owned(topic: &str) -> Option<Owned<'_>> {
-    let (device, rest) = after(topic, "devices/")?.split_once('/')?;
+    let (device, rest) = cut(after(topic, "devices/")?, b'/')?;
     match after(rest, "modules/") {
         None => Some(Owned { device, module: None, rest }),
         Some(rest) => {
-            let (module, rest) = rest.split_once('/')?;
+            let (module, rest) = cut(rest, b'/')?;
             Some(Owned { device, module: Some(module), rest })
         }
     }
