@@ -90,6 +90,28 @@ impl Server {
         self.stage == Stage::Over
     }
 
+    /// What [`ServerCommand::Deliver`] asks for, from parts that are somebody else's: nothing is copied but into what is
+    /// sent.
+    ///
+    /// # Errors
+    /// A topic that MQTT cannot carry; nothing is sent then.
+    pub fn deliver(
+        &mut self,
+        token: u64,
+        topic: &str,
+        payload: &[u8],
+        qos: Qos,
+        dup: bool,
+    ) -> Result<(), Fault> {
+        Text::check(topic)?;
+        match self.stage {
+            Stage::Over => {}
+            Stage::Open => self.publish_to_client(token, topic.as_bytes(), payload, qos, dup),
+            stage => panic!("a delivery at the stage {stage:?}: first CONNECT, one answer, then the rest"),
+        }
+        Ok(())
+    }
+
     fn read(&mut self, now: Instant, bytes: &mut BytesMut) -> Result<(), Fault> {
         while let Some(kind) = codec::next_kind(bytes) {
             let limit = match self.stage {
@@ -213,7 +235,7 @@ impl Server {
         fault
     }
 
-    fn deliver(&mut self, token: u64, topic: &Text, payload: &[u8], qos: Qos, dup: bool) {
+    fn publish_to_client(&mut self, token: u64, topic: &[u8], payload: &[u8], qos: Qos, dup: bool) {
         let (qos, packet_id) = match qos {
             Qos::AtMostOnce => (qos, 0),
             _ => (Qos::AtLeastOnce, self.window.open(token)),
@@ -260,7 +282,7 @@ impl Session for Server {
                 self.stage = Stage::Over;
             }
             (Stage::Open, ServerCommand::Deliver { token, topic, payload, qos, dup }) => {
-                self.deliver(token, &topic, &payload, qos, dup);
+                self.publish_to_client(token, topic.as_bytes(), &payload, qos, dup);
             }
             (Stage::Open, ServerCommand::Acknowledge { packet_id }) => {
                 self.unacknowledged = self.unacknowledged.saturating_sub(1);

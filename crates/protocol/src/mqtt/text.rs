@@ -47,6 +47,17 @@ impl Text {
         }
     }
 
+    /// Whether [`Text::new`] would take it.
+    pub(crate) fn check(text: &str) -> Result<(), Fault> {
+        if text.len() > Self::BYTES_MAX {
+            Err(Fault::TextTooLong(text.len()))
+        } else if Marks::of(text.as_bytes()).nul {
+            Err(Fault::Nul)
+        } else {
+            Ok(())
+        }
+    }
+
     fn marked(bytes: Bytes) -> Result<(Self, Marks), Fault> {
         let marks = Marks::of(&bytes);
         if bytes.len() > Self::BYTES_MAX {

@@ -21,7 +21,7 @@ pub fn encode(packet: &Packet, into: &mut BytesMut) {
         }
         Packet::Publish(message) => {
             let flags = Flags { dup: message.dup, qos: message.qos, retain: message.retain };
-            publish(flags, &message.topic, message.packet_id, &message.payload, into);
+            publish(flags, message.topic.as_bytes(), message.packet_id, &message.payload, into);
         }
         Packet::PubAck(packet_id) => acknowledgement(*packet_id, into),
         Packet::PubRec(packet_id) => short(kind::PUBREC, *packet_id, into),
@@ -52,12 +52,11 @@ pub(in crate::mqtt) struct Flags {
 /// Appends a PUBLISH from its parts: one reservation, then copies. It is most of what a hub ever writes.
 pub(in crate::mqtt) fn publish(
     flags: Flags,
-    topic: &Text,
+    topic: &[u8],
     packet_id: u16,
     payload: &[u8],
     into: &mut BytesMut,
 ) {
-    let topic = topic.as_bytes();
     let with_id = flags.qos != Qos::AtMostOnce;
     let length = 2 + topic.len() + if with_id { 2 } else { 0 } + payload.len();
     let bits = u8::from(flags.dup) << 3 | (flags.qos as u8) << 1 | u8::from(flags.retain);
