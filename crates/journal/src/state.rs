@@ -81,13 +81,14 @@ impl State {
         note: Option<(u64, Bytes)>,
     ) -> Self {
         let (note_in, note) = note.map_or((u64::MAX, None), |(id, note)| (id, Some(note)));
+        // Small enough that what is dead in the oldest segment is little beside the limit.
+        let segment_bytes = settings.segment_bytes.min(settings.limit_bytes / 8).max(1);
         let mut state = Self {
             limit_bytes: settings.limit_bytes,
-            // Small enough that what is dead in the oldest segment is little beside the limit.
-            segment_bytes: settings.segment_bytes.min(settings.limit_bytes / 8).max(1),
+            segment_bytes,
             tail_bytes: settings.tail_bytes,
             first,
-            tail: Tail::starting_at(next),
+            tail: Tail::starting_at(next, segment_bytes),
             segments_bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments,
             doomed: Vec::new(),

@@ -10,7 +10,7 @@ use crate::{
     record::{self, HEADER, Kind},
 };
 
-/// An open chunk is sealed at this size, in bytes, so that segments come out near their own.
+/// An open chunk is sealed at this size, in bytes, or at that of a segment, so that segments come out near their own.
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Records that stand one after the other in one piece of memory, headers included.
@@ -40,6 +40,7 @@ impl Chunk {
 #[derive(Debug)]
 pub(crate) struct Tail {
     chunks: VecDeque<Chunk>,
+    chunk_bytes: usize,
     open: Vec<u8>,
     open_base: Offset,
     open_ends: Vec<u32>,
@@ -51,9 +52,10 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    pub(crate) fn starting_at(next: Offset) -> Self {
+    pub(crate) fn starting_at(next: Offset, segment_bytes: u64) -> Self {
         Self {
             chunks: VecDeque::new(),
+            chunk_bytes: usize::try_from(segment_bytes).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES),
             open: Vec::new(),
             open_base: next,
             open_ends: Vec::new(),
@@ -96,8 +98,11 @@ impl Tail {
     }
 
     pub(crate) fn append(&mut self, size: usize, payload: impl FnOnce(&mut Vec<u8>)) -> Offset {
-        if self.open.len() >= CHUNK_BYTES {
+        if self.open.len() >= self.chunk_bytes {
+            let (bytes, records) = (self.open.len(), self.open_ends.len());
             self.seal();
+            self.open.reserve(bytes); // the next one is about as long
+            self.open_ends.reserve(records);
         }
         let offset = self.next();
         self.open.reserve(HEADER + size);
