@@ -158,6 +158,7 @@ impl Core {
             self.end(session, Outgoing::Removed, now);
         }
         let gone = self.people.remove(who);
+        self.router.forget_people();
         self.queues.remove(&self.store, who);
         if gone.is_some_and(|person| person.ours) {
             self.refresh_routes();

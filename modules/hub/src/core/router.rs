@@ -30,6 +30,9 @@ pub(super) struct Router {
     routes: Routes,
     /// For each route in their order.
     leads: Vec<Leads>,
+    /// For each place among the people, the places of the routes that a module there can take at all: with many modules
+    /// that is few of all routes. Found when its first message comes.
+    open_to: Vec<Option<Box<[usize]>>>,
     /// Where the present message goes; kept only so that it need not be allocated each time.
     targets: Vec<(Leads, Option<SignedDuration>)>,
 }
@@ -39,8 +42,14 @@ impl Router {
         Self {
             routes: Routes::default_upstream(),
             leads: vec![Leads::Upstream { fresh: false }],
+            open_to: Vec::new(),
             targets: Vec::new(),
         }
+    }
+
+    /// Somebody is gone, and another may take the place.
+    pub(super) fn forget_people(&mut self) {
+        self.open_to.clear();
     }
 
     /// Whether the present message goes upstream, wherever else it goes.
@@ -74,7 +83,7 @@ impl Core {
                 }
             });
         }
-        self.router = Router { routes, leads, targets: Vec::new() };
+        self.router = Router { routes, leads, open_to: Vec::new(), targets: Vec::new() };
         Ok(())
     }
 
@@ -92,14 +101,14 @@ impl Core {
 
     /// Takes a message from a sender who may send it.
     pub(super) fn take(&mut self, sender: usize, mut message: Message, now: Now) -> Result<Receipt, Refusal> {
-        let bytes = message.size();
+        let person = &mut self.people[sender];
+        let bytes = message.size_as_sent(&person.who);
         if bytes > MESSAGE_BYTES_MAX {
             self.counters.count(Counter::RefusedTooLarge);
             return Err(Refusal::TooLarge { bytes });
         }
-        let person = &mut self.people[sender];
         person.record.last_activity = Some(now.wall.as_microsecond());
-        stamp(&mut message, &person.who);
+        message.stamp(&person.who);
         self.route(sender, EventSource::Telemetry, message, now)
     }
 
@@ -111,11 +120,11 @@ impl Core {
         message: Message,
         now: Now,
     ) -> Result<Receipt, Refusal> {
-        if self.store.excess(message.size()) > 0 {
-            self.make_room(message.size());
+        let bytes = message.size();
+        if self.store.excess(bytes) > 0 {
+            self.make_room(bytes);
         }
-        let room = self.store.has_room(message.size());
-        room.map_err(|Full| self.full())?;
+        self.store.has_room(bytes).map_err(|Full| self.full())?;
         self.find_targets(sender, kind, &message);
         if self.store.is_upstream_full() && self.router.leads_upstream() {
             return Err(Refusal::UpstreamFull(Box::new(message)));
@@ -140,8 +149,8 @@ impl Core {
     /// Whether somebody stands outside this edge: neither it itself nor a child of it (by `deviceScope`), and so
     /// connected straight to IoT Hub, though the door is the same.
     fn is_straight(&self, sender: usize) -> bool {
-        let who = &self.people[sender].who;
-        if who.device_id() == self.options.device_id {
+        let Person { who, ours, .. } = &self.people[sender];
+        if *ours || who.device_id() == self.options.device_id {
             return false;
         }
         let edge = Identity::device(&self.options.device_id).ok();
@@ -163,10 +172,11 @@ impl Core {
             let fresh = self.options.fresh_first.iter().any(|it| it == "*");
             return self.router.targets.push((Leads::Upstream { fresh }, None));
         }
-        let Router { routes, leads, targets } = &mut self.router;
+        let Router { routes, leads, open_to, targets } = &mut self.router;
         let source = source_of(&self.people[sender], kind, message);
         targets.clear();
-        for (entry, &leads) in routes.iter().zip(leads.iter()) {
+        let mut try_route = |place: usize| {
+            let (Some(entry), leads) = (routes.at(place), leads[place]) else { return };
             if leads != Leads::Nowhere
                 && !targets.iter().any(|(taken, _)| same_endpoint(*taken, leads))
                 && entry.route.matches(&source, message)
@@ -174,6 +184,16 @@ impl Core {
                 let time_to_live = entry.time_to_live.and_then(|it| SignedDuration::try_from(it).ok());
                 targets.push((leads, time_to_live));
             }
+        };
+        match source {
+            Source::Module { module, .. } => {
+                if open_to.len() <= sender {
+                    open_to.resize(sender + 1, None);
+                }
+                let open = open_to[sender].get_or_insert_with(|| open_to_module(routes, module));
+                open.iter().for_each(|&place| try_route(place));
+            }
+            Source::Device | Source::TwinChange => (0..leads.len()).for_each(try_route),
         }
     }
 
@@ -291,13 +311,13 @@ fn same_endpoint(a: Leads, b: Leads) -> bool {
     }
 }
 
-/// Who sent it is what the session says, not what the message says.
-fn stamp(message: &mut Message, who: &Identity) {
-    message.system.set(SystemProperty::ConnectionDeviceId, who.device_id());
-    match who.module_id() {
-        Some(module) => message.system.set(SystemProperty::ConnectionModuleId, module),
-        None => drop(message.system.remove(SystemProperty::ConnectionModuleId)),
-    }
+/// The places of those routes that name no other module.
+fn open_to_module(routes: &Routes, module: &str) -> Box<[usize]> {
+    let all = routes.iter().enumerate();
+    let open = all.filter(|(_, entry)| {
+        entry.route.source_module().is_none_or(|named| named.eq_ignore_ascii_case(module))
+    });
+    open.map(|(place, _)| place).collect()
 }
 
 /// Modules of other devices are no modules of this edge: to its routes they are devices behind it.

@@ -304,23 +304,51 @@ impl Core {
 
     /// What became of a delivery. Poll again afterwards: there may be room now.
     pub fn settle(&mut self, session: SessionId, delivery: u64, outcome: Outcome, now: Now) {
+        self.settle_all(session, [delivery], outcome, now);
+    }
+
+    /// The same for several that came in one breath: what a queue can forget then, it forgets once.
+    pub fn settle_all(
+        &mut self,
+        session: SessionId,
+        deliveries: impl IntoIterator<Item = u64>,
+        outcome: Outcome,
+        now: Now,
+    ) {
         let Some(place) = self.sessions.live(session).map(|live| live.place) else { return };
-        if let Some(number) = mail_of(delivery) {
-            return self.settle_mail(place, number, outcome, now);
+        let mut closed = None;
+        for delivery in deliveries {
+            if let Some(number) = mail_of(delivery) {
+                self.settle_mail(place, number, outcome, now);
+            } else if let Some(queue) = self.settle_input(place, delivery, outcome)
+                && let Some(before) = closed.replace(queue).filter(|before| *before != queue)
+            {
+                self.trim(before);
+            }
         }
+        if let Some(queue) = closed {
+            self.trim(queue);
+        }
+    }
+
+    /// Closes a delivery, or gives it back; says which queue may forget something now.
+    fn settle_input(&mut self, place: usize, delivery: u64, outcome: Outcome) -> Option<usize> {
         let (index, offset) = queue_of(delivery);
-        let Some(queue) = self.queues.queues.get_mut(index).and_then(Option::as_mut) else { return };
+        let queue = self.queues.queues.get_mut(index)?.as_mut()?;
         if self.queues.endpoints[queue.endpoint].person != Some(place) {
-            return; // not this client's to settle
+            return None; // not this client's to settle
         }
         let counter = match outcome {
-            Outcome::Released => return queue.release(offset),
+            Outcome::Released => {
+                queue.release(offset);
+                return None;
+            }
             Outcome::Accepted => Counter::MessagesAccepted,
             Outcome::Rejected => Counter::DroppedRejected,
         };
-        if queue.settle(offset) {
+        queue.settle(offset).then(|| {
             self.counters.count(counter);
-            self.trim(index);
-        }
+            index
+        })
     }
 }

@@ -32,6 +32,8 @@ use crate::shared::Shared;
 
 /// Room for this many things is kept by a connection that has nothing to do.
 const KEPT_MAX: usize = 32;
+/// And for a topic of this many bytes.
+const TOPIC_KEPT_BYTES: usize = 512;
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: BoxStream, arrival: Arrival) {
@@ -93,6 +95,8 @@ struct Connection {
     owed: Owed,
     /// Room for what is taken from the hub's mind in one go, kept for the next time.
     said: Vec<Outgoing>,
+    /// Room for a topic, likewise.
+    topic: String,
 }
 
 /// How far a connection has come.
@@ -139,6 +143,7 @@ impl Connection {
             settled: Vec::new(),
             owed: Owed::default(),
             said: Vec::new(),
+            topic: String::new(),
         }
     }
 
@@ -157,6 +162,9 @@ impl Connection {
         }
         if self.said.capacity() > KEPT_MAX {
             self.said = Vec::new();
+        }
+        if self.topic.capacity() > TOPIC_KEPT_BYTES {
+            self.topic = String::new();
         }
         if self.settled.is_empty() && self.settled.capacity() > KEPT_MAX {
             self.settled = Vec::new();
@@ -188,9 +196,7 @@ impl Connection {
         let graceful = graceful || self.shared.host.stop.is_stopped();
         let will = client.will.filter(|_| !graceful);
         let mut core = self.shared.core();
-        for delivery in self.settled.drain(..) {
-            core.settle(client.session, delivery, Outcome::Accepted, now);
-        }
+        core.settle_all(client.session, self.settled.drain(..), Outcome::Accepted, now);
         // What came in the same breath as the end of the stream was said all the same.
         for message in self.heard.drain(..).filter_map(Heard::into_message) {
             let _ = core.publish(client.session, &client.who, message, now); // nobody is left to be told

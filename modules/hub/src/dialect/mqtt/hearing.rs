@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use isotherm_host::Flow;
-use isotherm_iothub::{Feed, FilterMeaning, Identity, Message, MethodResult, ToHub, twin_result_topic};
+use isotherm_iothub::{
+    Feed, FilterMeaning, Identity, Message, MethodResult, Properties, System, ToHub, twin_result_topic,
+};
 use isotherm_protocol::Session as _;
 use isotherm_protocol::mqtt::{Qos, Server, ServerCommand, Text};
 
@@ -66,7 +68,7 @@ impl Connection {
         let packet_id = (packet.qos != Qos::AtMostOnce).then_some(packet.packet_id);
         self.heard.push_back(match ToHub::parse_from(&packet.topic, &who) {
             Ok(ToHub::Telemetry { properties, .. }) => {
-                Heard::Message { message: message(packet, properties), packet_id }
+                Heard::Message { message: message(&who, &packet, &properties), packet_id }
             }
             Ok(request) => Heard::Request { request, payload: packet.payload, packet_id },
             Err(refused) => {
@@ -93,9 +95,7 @@ impl Connection {
         self.look |= !self.settled.is_empty(); // settling makes room
         let _batch = self.shared.store.batch();
         let mut core = self.shared.core();
-        for delivery in self.settled.drain(..) {
-            core.settle(id, delivery, Outcome::Accepted, both);
-        }
+        core.settle_all(id, self.settled.drain(..), Outcome::Accepted, both);
         // While the store refuses, messages stay here, unacknowledged, and nothing more is read.
         let refusing = self.shared.store.refusing();
         let (resting, mut wait, mut upstream_full) = (self.resting.is_some(), None, false);
@@ -286,13 +286,9 @@ impl Connection {
     }
 }
 
-fn message(packet: Packet, properties: (isotherm_iothub::System, isotherm_iothub::Properties)) -> Message {
-    // Copied: a slice would keep the whole buffer that was read into for as long as the message waits.
-    let mut message = Message {
-        body: Bytes::copy_from_slice(&packet.payload),
-        system: properties.0,
-        properties: properties.1,
-    };
+fn message(who: &Identity, packet: &Packet, properties: &(System, Properties)) -> Message {
+    // A slice would keep the whole buffer that was read into for as long as the message waits.
+    let mut message = Message::gathered(who, &packet.payload, &properties.0, &properties.1);
     if packet.retain {
         message.properties.set("mqtt-retain", "true");
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use isotherm_host::Flow;
-use isotherm_iothub::{Identity, desired_topic, devicebound_topic, input_topic, method_topic};
+use isotherm_iothub::{Identity, desired_topic, devicebound_topic, method_topic, write_input_topic};
 use isotherm_protocol::Session as _;
 use isotherm_protocol::mqtt::{Qos, Server, ServerCommand, Text};
 
@@ -44,12 +44,13 @@ impl Connection {
     fn say(&mut self, now: Instant, who: &Identity, outgoing: Outgoing, session: &mut Server) -> Flow {
         match outgoing {
             Outgoing::Input { delivery, input, message, qos, redelivered } => {
-                let topic = input_topic(who, &input, &message);
-                self.deliver(now, delivery, topic, message.body.clone(), qos, redelivered, session);
+                self.topic.clear();
+                write_input_topic(&mut self.topic, who, &input, &message);
+                self.deliver(delivery, &message.body, qos, redelivered, session);
             }
             Outgoing::CloudToDevice { delivery, message, qos, delivery_count } => {
-                let topic = devicebound_topic(who, &message);
-                self.deliver(now, delivery, topic, message.body.clone(), qos, delivery_count > 1, session);
+                self.topic = devicebound_topic(who, &message);
+                self.deliver(delivery, &message.body, qos, delivery_count > 1, session);
             }
             Outgoing::Method { rid, name, payload } => {
                 tell(now, method_topic(&name, &rid), payload.to_string(), session);
@@ -66,25 +67,14 @@ impl Connection {
         Flow::Go
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one PUBLISH")]
-    fn deliver(
-        &mut self,
-        now: Instant,
-        delivery: u64,
-        topic: String,
-        payload: Bytes,
-        qos: u8,
-        dup: bool,
-        session: &mut Server,
-    ) {
-        let Ok(topic) = Text::try_from(topic) else {
+    /// Delivers to the topic that was written last.
+    fn deliver(&mut self, delivery: u64, payload: &[u8], qos: u8, dup: bool, session: &mut Server) {
+        let qos = if qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
+        if session.deliver(delivery, &self.topic, payload, qos, dup).is_err() {
             // Properties that came by another dialect and fit into no MQTT topic: nobody can ever be told.
             self.shared.counters.count("mqtt_undeliverable_topic_too_long");
             return self.settle(delivery, Outcome::Rejected);
-        };
-        let qos = if qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
-        let dup = dup && qos == Qos::AtLeastOnce;
-        session.handle_command(now, ServerCommand::Deliver { token: delivery, topic, payload, qos, dup });
+        }
         if qos == Qos::AtMostOnce {
             self.settled.push(delivery);
             self.due = true;
