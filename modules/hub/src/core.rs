@@ -203,6 +203,8 @@ pub struct Core {
     deployments: Deployments,
     taps: Vec<Weak<TapRing>>,
     timers: Timers,
+    /// Who is to be woken once nobody holds the core, if somebody sees to that.
+    held_wakes: Option<Vec<Wake>>,
     scratch: Scratch,
 }
 
@@ -240,6 +242,7 @@ impl Core {
             deployments: Deployments::default(),
             taps: Vec::new(),
             timers: Timers::default(),
+            held_wakes: None,
             scratch: Scratch::default(),
         };
         core.recall_policies()?;

@@ -1,6 +1,7 @@
 //! What every connection of a hub shares.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -45,13 +46,14 @@ impl Shared {
     pub(crate) fn new(
         host: Host,
         store: Store,
-        core: Core,
+        mut core: Core,
         tls: ServerTls,
         device_roots: String,
         jobs: Jobs,
         throttles: Throttles,
     ) -> Arc<Self> {
         let room = Room::new(&host);
+        core.hold_wakes();
         Arc::new(Self {
             host,
             store,
@@ -72,8 +74,8 @@ impl Shared {
     }
 
     /// The hub's mind, for one call. A connection that panicked while it held the lock costs only itself.
-    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn core(&self) -> Mind<'_> {
+        Mind(Some(self.core.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Counts what somebody did wrong, and writes the line about it unless there were many of them lately.
@@ -132,6 +134,31 @@ impl Shared {
         let ringer = Arc::clone(&notify);
         self.store.on_safe(receipt, Arc::new(move || ringer.notify_one()));
         notify.notified().await;
+    }
+}
+
+/// The hub's mind, locked. Whoever has something to take from it is woken when it is free again, not before: to be woken
+/// only to wait for the lock costs as much as a message.
+pub(crate) struct Mind<'a>(Option<MutexGuard<'a, Core>>);
+
+impl Deref for Mind<'_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        self.0.as_ref().expect("it is locked until it is dropped")
+    }
+}
+
+impl DerefMut for Mind<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        self.0.as_mut().expect("it is locked until it is dropped")
+    }
+}
+
+impl Drop for Mind<'_> {
+    fn drop(&mut self) {
+        let wakes = self.0.take().map(|mut core| core.take_wakes());
+        wakes.into_iter().flatten().for_each(|wake| wake());
     }
 }
 

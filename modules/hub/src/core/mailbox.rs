@@ -6,7 +6,7 @@ use isotherm_iothub::Feed;
 
 use super::queues::delivery_of;
 use super::timers::Timer;
-use super::{Core, Counter, Now, Outgoing, SessionId};
+use super::{Core, Counter, Now, Outgoing, SessionId, Wake};
 use crate::store::{Table, Ticket};
 
 impl Core {
@@ -32,9 +32,24 @@ impl Core {
         let session = self.people.at(place).and_then(|person| person.session);
         if let Some(live) = session.and_then(|session| self.sessions.live_mut(session))
             && live.feeds.of(feed).is_some()
+            && live.is_to_be_woken()
         {
-            live.wake();
+            match &mut self.held_wakes {
+                Some(held) => held.push(Arc::clone(&live.wake)),
+                None => (live.wake)(),
+            }
         }
+    }
+
+    /// From now on, whoever has something to take is not woken at once: whoever locks the core does it, with
+    /// [`Core::take_wakes`], once others can have the lock.
+    pub(crate) fn hold_wakes(&mut self) {
+        self.held_wakes = Some(Vec::new());
+    }
+
+    /// Those who are to be woken.
+    pub(crate) fn take_wakes(&mut self) -> Vec<Wake> {
+        self.held_wakes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The inputs take turns; within one, the smallest priority number comes first.

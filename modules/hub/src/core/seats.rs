@@ -75,9 +75,14 @@ impl Session {
     }
 
     pub(super) fn wake(&mut self) {
-        if !std::mem::replace(&mut self.woken, true) {
+        if self.is_to_be_woken() {
             (self.wake)();
         }
+    }
+
+    /// Whether nobody has woken it yet; from now on somebody has.
+    pub(super) fn is_to_be_woken(&mut self) -> bool {
+        !std::mem::replace(&mut self.woken, true)
     }
 }
 
