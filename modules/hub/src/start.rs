@@ -33,7 +33,7 @@ use crate::workload::{self, Sockets, Workload};
 const STORE_FOLDER: &str = "hub/store";
 /// Size of a journal's segments when they are in memory: a segment is let go of as a whole, so that what was delivered
 /// stays for so long. There is one for each queue and nothing to sync, so a small one costs nothing.
-const EPHEMERAL_SEGMENT_BYTES: u64 = 64 << 10;
+const EPHEMERAL_SEGMENT_BYTES: u64 = 32 << 10;
 /// The smallest segments on disk, for small limits: room comes back by whole segments.
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// How many segments the least that is allowed is made of, at least.
@@ -192,6 +192,7 @@ fn open_store(options: &Options, place: &Place) -> anyhow::Result<Store> {
         settings.patience = std::time::Duration::ZERO; // nothing is quicker than memory
     }
     if options.ephemeral {
+        settings.sync = SyncMode::Never;
         settings.segment_bytes = EPHEMERAL_SEGMENT_BYTES;
     }
     let least = settings.queues_bytes_max.min(settings.events_bytes_max / u64::from(Core::PARTITIONS));

@@ -82,6 +82,8 @@ pub enum SyncMode {
     Batch,
     /// At this interval; every ticket counts as durable at once, and a crash may cost that much.
     Interval(Duration),
+    /// Nothing would be there after a restart: who sends to a queue need not wait for it to be written anywhere.
+    Never,
 }
 
 /// What gives way when the queues are at their limit.
@@ -367,6 +369,11 @@ impl Store {
     /// From now on the disk is full, or is no longer: rounds fail and are tried again each second.
     pub fn pretend_full(&self, full: bool) {
         self.shared.full.store(full, Ordering::Relaxed);
+        if self.shared.settings.sync == SyncMode::Never {
+            // There may be no round that would find out: what is in queues is written nowhere.
+            self.shared.refusing.fetch_or(full, Ordering::Relaxed);
+            self.freed(0);
+        }
     }
 
     /// Why the last round failed, if it did.
@@ -464,7 +471,7 @@ impl Store {
             }
         }
         match self.shared.settings.sync {
-            SyncMode::Batch => Ticket(ticket),
+            SyncMode::Batch | SyncMode::Never => Ticket(ticket),
             SyncMode::Interval(_) => Ticket::DURABLE,
         }
     }

@@ -202,12 +202,12 @@ impl Store {
         state.journals.recount_patient();
         state.trouble = None;
         let shared = &self.shared;
-        let held = state.journals.queues_bytes();
-        shared.held.store(held, Ordering::Relaxed);
-        let unsynced = shared.unsynced.fetch_sub(work.bytes, Ordering::Relaxed) - work.bytes;
+        if shared.settings.sync != SyncMode::Never {
+            shared.held.store(state.journals.queues_bytes(), Ordering::Relaxed);
+        }
+        shared.unsynced.fetch_sub(work.bytes, Ordering::Relaxed);
         shared.durable.store(work.ticket.0, Ordering::Release);
-        let settings = &shared.settings;
-        let refusing = held > self.queues_bytes_max() || unsynced > settings.slack_bytes / 2;
+        let refusing = self.is_at_limit();
         shared.refusing.store(refusing, Ordering::Relaxed);
         state.waiting.take_durable(work.ticket, &mut wakes);
         wakes.append(&mut state.waiting.take_accepted(None));

@@ -375,8 +375,11 @@ impl Store {
         let _ = shared.disk.write_atomic(&dir.join(NAME_FILE), &note);
         let index = state.journals.add(journal.clone(), dir, Some(0));
         state.journals.names.insert(name.clone(), index);
-        state.journals.mark_lazy(index);
-        Ok(QueueHandle { journal, index })
+        let handle = QueueHandle { journal, index };
+        if self.is_written(&handle) {
+            state.journals.mark_lazy(index);
+        }
+        Ok(handle)
     }
 
     /// Removes a queue and all in it.
@@ -385,7 +388,13 @@ impl Store {
         let Some(index) = state.journals.names.remove(name) else { return };
         let slot = state.journals.slots[index].take();
         if let Some(slot) = &slot {
+            let bytes = slot.journal.bytes();
             slot.journal.forget(u64::MAX);
+            if self.shared.settings.sync == SyncMode::Never {
+                drop(state);
+                self.freed(bytes);
+                state = self.state();
+            }
         }
         let wakes = state.waiting.take_accepted(None);
         drop(state);
@@ -414,6 +423,10 @@ impl Store {
         let before = handle.journal.bytes();
         let dropped = handle.journal.drop_oldest(bytes);
         let freed = before.saturating_sub(handle.journal.bytes());
+        if !self.is_written(handle) {
+            self.freed(freed);
+            return dropped;
+        }
         let mut state = self.state();
         let held = self.shared.held.load(Ordering::Relaxed).saturating_sub(freed);
         self.shared.held.store(held, Ordering::Relaxed);
@@ -445,19 +458,50 @@ impl Store {
     pub(crate) fn append(&self, handle: &QueueHandle, record: &[u8]) -> Result<u64, Full> {
         let offset = handle.journal.append(record).map_err(|_| Full)?;
         let bytes = record.len() as u64 + RECORD_BYTES;
-        self.shared.unsynced.fetch_add(bytes, Ordering::Relaxed);
+        if self.is_written(handle) {
+            self.shared.unsynced.fetch_add(bytes, Ordering::Relaxed);
+        }
         if handle.index >= PARTITIONS {
             self.shared.held.fetch_add(bytes, Ordering::Relaxed);
         }
         Ok(offset)
     }
 
+    /// A queue that is in memory only holds so much less.
+    pub(super) fn freed(&self, bytes: u64) {
+        let less = |held: u64| Some(held.saturating_sub(bytes));
+        let _ = self.shared.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less); // it never says no
+        if !self.refusing() {
+            return;
+        }
+        let mut state = self.state();
+        if state.trouble.is_none() && !self.is_at_limit() {
+            self.shared.refusing.store(false, Ordering::Relaxed);
+            let wakes = std::mem::take(&mut state.waiting.room);
+            drop(state);
+            wakes.into_iter().for_each(|wake| wake());
+        }
+    }
+
+    /// Whether what is held or what is not synced is more than senders should add to.
+    pub(super) fn is_at_limit(&self) -> bool {
+        let Settings { sync, slack_bytes, .. } = self.shared.settings;
+        let full = sync == SyncMode::Never && self.shared.full.load(Ordering::Relaxed);
+        full || self.queues_bytes() > self.queues_bytes_max()
+            || self.shared.unsynced.load(Ordering::Relaxed) > slack_bytes / 2
+    }
+
+    /// Whether what is appended goes anywhere but into memory.
+    fn is_written(&self, handle: &QueueHandle) -> bool {
+        handle.index < PARTITIONS || self.shared.settings.sync != SyncMode::Never
+    }
+
     /// What to wait for after something was appended to these, the last record of each. To be called after the appends:
     /// a round may begin in between.
     pub(crate) fn appended<'a>(&self, handles: impl IntoIterator<Item = &'a QueueHandle>) -> Receipt {
-        let mut handles = handles.into_iter().peekable();
+        let mut handles = handles.into_iter().filter(|handle| self.is_written(handle)).peekable();
+        let Some(first) = handles.next() else { return Receipt::Durable(Ticket::DURABLE) };
         let mut state = self.state();
-        let Some(first) = handles.next() else { return Receipt::Durable(self.due(state, Call::Now)) };
         let alone = handles.peek().is_none();
         if alone && self.is_patient() && state.journals.leave_to_reader(first.index) {
             let queued = Queued { queue: first.clone(), offset: first.journal.next() - 1 };
@@ -492,6 +536,11 @@ impl Store {
     /// Forgets all records below, whether their reader has acknowledged them or nobody asked it to; that need not be on
     /// disk soon, a crash only repeats them.
     pub(crate) fn forget(&self, handle: &QueueHandle, below: u64, acknowledged: bool) {
+        if !self.is_written(handle) {
+            let before = handle.journal.bytes();
+            handle.journal.forget(below);
+            return self.freed(before - handle.journal.bytes());
+        }
         handle.journal.forget(below);
         let mut state = self.state();
         state.journals.done_with(handle.index, acknowledged);

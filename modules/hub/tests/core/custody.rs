@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 
 use isotherm_host::Host;
 use isotherm_hub::core::{Counter, Limits, Outgoing, Refusal};
-use isotherm_hub::store::{Receipt, Round, Settings, SyncMode, Ticket};
+use isotherm_hub::store::{Receipt, Round, Settings, SyncMode, Ticket, WhenFull};
 use isotherm_iothub::Feed;
 use serde_json::json;
 
@@ -328,6 +328,88 @@ fn at_an_interval_nobody_waits_for_the_sync() {
     assert_eq!(site.publish(session, "1"), Ticket::DURABLE.into());
     site.commit();
     assert_eq!(site.power_cut().upstream(), ["1"]);
+}
+
+/// A hub in memory with a sensor and a filter, whose queues hold so many bytes.
+fn in_memory(queues_bytes_max: u64, when_full: WhenFull) -> Site {
+    let settings = Settings { sync: SyncMode::Never, queues_bytes_max, when_full, ..Settings::default() };
+    let mut site = Site::with(settings, Limits::default());
+    site.deploy(json!({
+        "readings": "FROM /messages/modules/sensor/outputs/out INTO BrokeredEndpoint(\"/modules/filter/inputs/in\")",
+        "alerts": "FROM /messages/modules/filter/outputs/out INTO $upstream",
+    }));
+    site
+}
+
+#[test]
+fn in_memory_nobody_waits_for_what_is_in_a_queue_and_readers_of_the_log_see_what_was_acknowledged() {
+    let mut site = in_memory(1 << 20, WhenFull::Refuse);
+    let (sensor, filter) = (site.attach("edge/sensor"), site.attach_to("edge/filter", Feed::Inputs));
+    site.commit();
+    assert_eq!(site.publish(sensor, "1"), Ticket::DURABLE.into());
+    assert!(matches!(site.store.commit_round(), Round::Idle), "it goes nowhere");
+    let alert = site.publish(filter, "2");
+    assert!(!site.is_durable(alert.clone()) && site.upstream().is_empty());
+    site.commit();
+    assert!(site.is_durable(alert));
+    assert_eq!(site.upstream(), ["2"]);
+    assert_eq!(site.bodies(filter), ["1"]);
+}
+
+#[test]
+fn in_memory_queues_have_the_same_limit_and_all_that_is_let_go_of_counts() {
+    let mut site = in_memory(40_000, WhenFull::Refuse);
+    let (sensor, filter) = (site.attach("edge/sensor"), site.attach_to("edge/filter", Feed::Inputs));
+    let body = "x".repeat(500);
+    for _ in 0..3 {
+        let mut sent = 0;
+        while !site.store.refusing() {
+            site.publish(sensor, &body);
+            sent += 1;
+        }
+        assert!((60..80).contains(&sent), "{sent} of 500 bytes and what they are kept with");
+        let (wake, woken) = counting();
+        site.store.on_room(wake);
+        assert_eq!(woken.load(Ordering::Relaxed), 0);
+        site.commit();
+        assert!(site.store.refusing(), "no round makes room");
+        let (bodies, deliveries) = site.drain(filter);
+        assert_eq!(bodies.len(), sent);
+        deliveries.into_iter().for_each(|delivery| site.accept(filter, delivery));
+        assert_eq!(woken.load(Ordering::Relaxed), 1);
+        assert_eq!((site.store.refusing(), site.store.queues_bytes()), (false, 0));
+    }
+    site.publish(sensor, &body);
+    site.core.delete_module("edge", "filter", None, site.now).unwrap();
+    assert_eq!(site.store.queues_bytes(), 0, "nor does what was removed count");
+}
+
+#[test]
+fn in_memory_a_disk_that_is_to_be_full_holds_everybody_back_all_the_same() {
+    let site = in_memory(40_000, WhenFull::Refuse);
+    site.store.pretend_full(true);
+    let (wake, woken) = counting();
+    site.store.on_room(wake);
+    assert!(site.store.refusing());
+    assert_eq!(woken.load(Ordering::Relaxed), 0);
+    site.store.pretend_full(false);
+    assert!(!site.store.refusing());
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn in_memory_the_oldest_give_way_too() {
+    let mut site = in_memory(40_000, WhenFull::DropOldest);
+    let (sensor, filter) = (site.attach("edge/sensor"), site.attach_to("edge/filter", Feed::Inputs));
+    for number in 0..1_000 {
+        site.publish(sensor, &format!("{number:0500}"));
+        assert!(site.store.queues_bytes() <= 40_000);
+    }
+    let (bodies, deliveries) = site.drain(filter);
+    assert_eq!(bodies.last().unwrap().parse(), Ok(999));
+    assert_eq!(bodies.len() as u64 + site.counted(Counter::DroppedFull), 1_000);
+    deliveries.into_iter().for_each(|delivery| site.accept(filter, delivery));
+    assert_eq!(site.store.queues_bytes(), 0);
 }
 
 #[test]
