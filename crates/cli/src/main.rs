@@ -36,7 +36,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let done = Context::new(&cli.manners).and_then(|context| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        // A hub's connections share one mind: a second thread would mostly wait for the first one to let go of it.
+        let threads = if matches!(cli.verb, Some(Verb::Hub(_))) { 1 } else { 2 };
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(threads).enable_all().build()?;
         let done = runtime.block_on(act(&context, cli.verb));
         runtime.shutdown_background(); // a thread that waits for standard input must not hold us back
         done
