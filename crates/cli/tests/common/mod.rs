@@ -117,7 +117,7 @@ impl Drop for Process {
 /// A row of the input: its number from 1, and °C in the chip's sixteenths.
 pub type Row = (u64, f64);
 
-/// Real temperatures where they are, else a generated year; °F, columns `date,temp`.
+/// Real temperatures where they are, else a generated year with its summer in the same place; °F, columns `date,temp`.
 pub fn input(folder: &Folder) -> PathBuf {
     let real = root().join("../shared/data/seattle-temps.csv");
     if real.exists() {
@@ -127,7 +127,7 @@ pub fn input(folder: &Folder) -> PathBuf {
     let path = folder.join("year.csv");
     let row = |hour: u32| {
         let day = f64::from(hour) / 24.0;
-        55.0 + 12.0 * (day / 58.0).sin() + 8.0 * (day * std::f64::consts::TAU).sin()
+        55.0 + 12.0 * ((day - 100.0) / 58.0).sin() + 8.0 * (day * std::f64::consts::TAU).sin()
     };
     let text: String = (0..8759).map(|hour| format!("2010/01/01 {hour},{:.1}\n", row(hour))).collect();
     std::fs::write(&path, format!("date,temp\n{text}")).expect("the temporary folder can be written");
