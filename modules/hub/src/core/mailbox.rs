@@ -91,3 +91,48 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use isotherm_host::{Chance, Host, MemoryDisk};
+    use isotherm_iothub::{Identity, Message};
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::Options;
+    use crate::store::{Settings, Store};
+
+    #[test]
+    fn whoever_locks_the_core_wakes_those_who_have_something_to_take_when_it_likes() {
+        let (disk, host) = (Arc::new(MemoryDisk::new()), Host::real());
+        let (store, _) = Store::open(disk, Path::new("/s"), Settings::default()).unwrap();
+        let now = Now { instant: host.now(), wall: host.wall() };
+        let mut core = Core::open(Options::new("hub", "edge"), store, Chance::seeded(7), now).unwrap();
+        let route = "FROM /messages/modules/a/* INTO BrokeredEndpoint(\"/modules/b/inputs/in\")";
+        let content = json!({"modulesContent": {
+            "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {"r": route}}},
+            "a": {"properties.desired": {}},
+            "b": {"properties.desired": {}},
+        }});
+        core.apply_configuration("edge", &content, now).unwrap();
+        let (a, b): (Identity, Identity) = ("edge/a".parse().unwrap(), "edge/b".parse().unwrap());
+        let woken = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&woken);
+        let wake: Wake = Arc::new(move || drop(counted.fetch_add(1, Ordering::Relaxed)));
+        let from = core.attach(&a, true, "mqtt", None, Arc::new(|| {}), now).unwrap().session;
+        let to = core.attach(&b, true, "mqtt", None, wake, now).unwrap().session;
+        core.subscribe(to, Feed::Inputs, 1, now);
+
+        core.hold_wakes();
+        for _ in 0..3 {
+            core.publish(from, &a, Message::new("1"), now).unwrap();
+        }
+        assert_eq!(woken.load(Ordering::Relaxed), 0);
+        core.take_wakes().into_iter().for_each(|wake| wake());
+        assert_eq!(woken.load(Ordering::Relaxed), 1, "once for all three");
+        assert!(core.take_wakes().is_empty());
+    }
+}

@@ -44,6 +44,25 @@ fn the_sender_is_who_the_session_says_whatever_the_message_says() {
     assert_eq!(message.system.get(SystemProperty::ConnectionModuleId), Some("sensor"));
 }
 
+#[test]
+fn whoever_takes_the_place_of_a_module_that_is_gone_has_routes_of_its_own() {
+    let mut site = Site::pipeline();
+    site.deploy(json!({
+        "sensors": format!("FROM /messages/modules/SENSOR/outputs/out {INTO_FILTER}"),
+        "others": "FROM /messages/modules/other/* INTO $upstream",
+    }));
+    let sensor = site.attach("edge/sensor");
+    site.publish(sensor, "to the filter");
+    site.core.delete_module("edge", "sensor", None, site.now).unwrap();
+    site.core.put_module("edge", "other", &json!({}), None, site.now).unwrap();
+    let other = site.attach("edge/other");
+    site.publish(other, "upstream");
+    site.commit();
+    assert_eq!(site.upstream(), ["upstream"]);
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    assert_eq!(site.bodies(filter), ["to the filter"]);
+}
+
 /// Makes a device a child of the edge.
 fn adopt(site: &mut Site, device: &str) {
     let edge = site.core.device("edge").unwrap();
