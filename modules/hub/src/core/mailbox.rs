@@ -121,7 +121,9 @@ mod tests {
         let (a, b): (Identity, Identity) = ("edge/a".parse().unwrap(), "edge/b".parse().unwrap());
         let woken = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&woken);
-        let wake: Wake = Arc::new(move || drop(counted.fetch_add(1, Ordering::Relaxed)));
+        let wake: Wake = Arc::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
         let from = core.attach(&a, true, "mqtt", None, Arc::new(|| {}), now).unwrap().session;
         let to = core.attach(&b, true, "mqtt", None, wake, now).unwrap().session;
         core.subscribe(to, Feed::Inputs, 1, now);
