@@ -99,9 +99,9 @@ impl Tail {
 
     pub(crate) fn append(&mut self, size: usize, payload: impl FnOnce(&mut Vec<u8>)) -> Offset {
         if self.open.len() >= self.chunk_bytes {
-            let (bytes, records) = (self.open.len(), self.open_ends.len());
+            let records = self.open_ends.len();
             self.seal();
-            self.open.reserve(bytes); // the next one is about as long
+            self.open.reserve(self.chunk_bytes); // the next one is about as long
             self.open_ends.reserve(records);
         }
         let offset = self.next();
@@ -159,6 +159,9 @@ impl Tail {
             self.open_base = self.next();
             self.open.clear();
             self.open_ends.clear();
+            if self.open.capacity() > 2 * self.chunk_bytes {
+                self.open = Vec::new(); // a large message is gone, so its room goes too
+            }
         }
     }
 
