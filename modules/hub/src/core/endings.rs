@@ -29,7 +29,7 @@ impl Core {
             self.counters.count(counter);
             if let Some(held) = self.sessions.get_mut(session) {
                 held.end = Some(end);
-                held.wake();
+                held.wake(&mut self.held_wakes);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use isotherm_iothub::{Identity, MESSAGE_BYTES_MAX, Message, PRIORITY_DEFAULT, SystemProperty};
+use isotherm_iothub::{Identity, MESSAGE_BYTES_MAX, Message, PRIORITY_DEFAULT};
 
 use super::{ApiError, Core, Counter, ErrorCode};
 use crate::store::{Full, Receipt};
@@ -39,8 +39,7 @@ impl Core {
         }
         let full = |_: Full| ApiError::new(ErrorCode::ServiceUnavailable, "the store is full");
         self.store.has_room(bytes).map_err(full)?;
-        message.system.set(SystemProperty::ConnectionDeviceId, &self.options.device_id);
-        message.system.remove(SystemProperty::ConnectionModuleId);
+        message.stamp(&who.owner());
         let queue = self.queues.find_or_make(&self.store, who, input, PRIORITY_DEFAULT);
         let queue = queue.map_err(|error| ApiError::new(ErrorCode::ServerError, error.to_string()))?;
         self.link_endpoints(who);

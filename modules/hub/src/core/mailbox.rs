@@ -18,7 +18,7 @@ impl Core {
         }
         live.mailbox.push_back((ticket, outgoing));
         if ticket <= self.store.durable() {
-            live.wake();
+            live.wake(&mut self.held_wakes);
         } else {
             self.store.on_durable(ticket, Arc::clone(&live.wake));
         }
@@ -32,12 +32,8 @@ impl Core {
         let session = self.people.at(place).and_then(|person| person.session);
         if let Some(live) = session.and_then(|session| self.sessions.live_mut(session))
             && live.feeds.of(feed).is_some()
-            && live.is_to_be_woken()
         {
-            match &mut self.held_wakes {
-                Some(held) => held.push(Arc::clone(&live.wake)),
-                None => (live.wake)(),
-            }
+            live.wake(&mut self.held_wakes);
         }
     }
 

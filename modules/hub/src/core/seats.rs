@@ -1,6 +1,7 @@
 //! Where sessions sit: each under a number that is never used twice.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use isotherm_iothub::{Feed, Identity};
 use jiff::Timestamp;
@@ -74,15 +75,14 @@ impl Session {
         Self { place, who, clean, feeds, until, wake, woken: false, alive: true, end: None, mailbox }
     }
 
-    pub(super) fn wake(&mut self) {
-        if self.is_to_be_woken() {
-            (self.wake)();
+    pub(super) fn wake(&mut self, held: &mut Option<Vec<Wake>>) {
+        if std::mem::replace(&mut self.woken, true) {
+            return;
         }
-    }
-
-    /// Whether nobody has woken it yet; from now on somebody has.
-    pub(super) fn is_to_be_woken(&mut self) -> bool {
-        !std::mem::replace(&mut self.woken, true)
+        match held {
+            Some(held) => held.push(Arc::clone(&self.wake)),
+            None => (self.wake)(),
+        }
     }
 }
 
