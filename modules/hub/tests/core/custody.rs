@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use isotherm_host::Host;
-use isotherm_hub::core::{Counter, Limits, Outgoing, Refusal};
+use isotherm_hub::core::{Counter, Limits, Outcome, Outgoing, Refusal};
 use isotherm_hub::store::{Receipt, Round, Settings, SyncMode, Ticket, WhenFull};
 use isotherm_iothub::Feed;
 use serde_json::json;
@@ -87,6 +87,27 @@ fn what_a_reader_who_keeps_up_has_accepted_is_safe_before_it_is_on_disk() {
     let mut site = site.power_cut();
     let filter = site.attach_to("edge/filter", Feed::Inputs);
     assert_eq!(site.bodies(filter), ["3"]);
+}
+
+#[test]
+fn what_is_accepted_in_one_breath_is_forgotten_by_each_queue_it_came_from() {
+    let mut site = Site::pipeline();
+    site.deploy(json!({
+        "one": "FROM /messages/* INTO BrokeredEndpoint(\"/modules/filter/inputs/one\")",
+        "other": "FROM /messages/* INTO BrokeredEndpoint(\"/modules/filter/inputs/other\")",
+    }));
+    let (sensor, filter) = (site.attach("edge/sensor"), site.attach_to("edge/filter", Feed::Inputs));
+    for body in ["1", "2"] {
+        site.publish(sensor, body);
+    }
+    let (bodies, deliveries) = site.drain(filter);
+    assert_eq!((bodies.len(), site.core.held()), (4, 4));
+    site.core.settle_all(filter, deliveries, Outcome::Accepted, site.now);
+    assert_eq!(site.core.held(), 0);
+    site.commit();
+    let mut site = site.power_cut();
+    let filter = site.attach_to("edge/filter", Feed::Inputs);
+    assert!(site.bodies(filter).is_empty(), "and nothing of it comes again");
 }
 
 #[test]
