@@ -257,9 +257,9 @@ impl Connection {
     async fn speak(&mut self, stream: BoxStream, password: Password) -> Over {
         let begun = self.host.now();
         let window = self.target.window;
-        let options = self.target.dialect.connect(password.token, window);
-        let mut session = Box::new(ClientSession::new(begun, options));
         let mut link = Box::new(Link::new(&self.shared, &self.target.dialect, password.renew_after, window));
+        let options = self.target.dialect.connect(password.token, window, link.is_new());
+        let mut session = Box::new(ClientSession::new(begun, options));
         let ended = drive(stream, session.as_mut(), link.as_mut()).await;
         if link.open && self.told {
             info!(peer = self.target.peer, "connected again");

@@ -38,10 +38,10 @@ pub(crate) enum Incoming {
 }
 
 impl Dialect {
-    /// What CONNECT says.
-    pub(crate) fn connect(&self, password: Option<String>, window: usize) -> ConnectOptions {
+    /// What CONNECT says. A session that is clean has none of the subscriptions of an earlier one.
+    pub(crate) fn connect(&self, password: Option<String>, window: usize, clean: bool) -> ConnectOptions {
         match self {
-            Self::Hub(hub) => hub.connect(password, window),
+            Self::Hub(hub) => hub.connect(password, window, clean),
             Self::Broker(broker) => broker.connect(window),
             Self::Entity(_) => unreachable!("{AMQP_ONLY}"),
         }
@@ -53,6 +53,14 @@ impl Dialect {
             Self::Hub(hub) => hub.filters(),
             Self::Broker(broker) => broker.filters(),
             Self::Entity(_) => Vec::new(),
+        }
+    }
+
+    /// The inputs among it, of a module that has a twin.
+    pub(crate) fn inputs(&self) -> Option<(String, Qos)> {
+        match self {
+            Self::Hub(hub) if hub.is_module() => Some(hub.inputs()),
+            _ => None,
         }
     }
 

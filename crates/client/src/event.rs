@@ -9,7 +9,8 @@ use serde_json::Value;
 #[derive(Debug)]
 pub enum Event {
     /// The whole desired section with its `$version`, whenever it has changed. The first one comes from the state
-    /// folder, before the hub is reached, if there ever was one.
+    /// folder, before the hub is reached, if there ever was one; else it comes before the first
+    /// [`Input`](Self::Input): a module that does not know its settings yet takes none.
     Desired(Value),
     /// A message on one of the module's inputs.
     Input {

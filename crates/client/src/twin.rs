@@ -55,6 +55,8 @@ pub(crate) struct Mirror {
     patches: VecDeque<Value>,
     report: Option<(Asked, Value)>,
     last_rid: u64,
+    /// That the hub does not say what the twin is has been told.
+    told: bool,
 }
 
 impl Mirror {
@@ -172,7 +174,12 @@ impl Mirror {
 
     /// An answer took too long: ask again, with a new number.
     pub(crate) fn give_up_waiting(&mut self) {
-        self.stale |= self.get.take().is_some();
+        if self.get.take().is_some() {
+            self.stale = true;
+            if self.twin.is_none() && !std::mem::replace(&mut self.told, true) {
+                warn!("the hub does not say what the twin is; a module that never knew it takes no inputs until then");
+            }
+        }
         self.take_back();
     }
 

@@ -222,6 +222,15 @@ impl Peer {
         }
         self.flush().await;
     }
+
+    /// Until the client takes inputs.
+    async fn settle_down_to_inputs(&mut self) {
+        self.settle_down().await;
+        let inputs = self.link("/messages/events", Role::Receiver);
+        assert_eq!(self.server.room(inputs), 0, "a module that does not know its settings takes no inputs");
+        assert_eq!(self.within(MOMENT).await, None);
+        assert_ne!(self.server.room(inputs), 0);
+    }
 }
 
 fn body(message: &amqp::Message) -> String {
@@ -301,7 +310,7 @@ async fn no_more_inputs_come_than_a_user_who_accepts_none_may_have() {
     let mut site = Site::new();
     let mut client = client(&site).await;
     let mut peer = Peer::of(&mut site).await;
-    peer.settle_down().await;
+    peer.settle_down_to_inputs().await;
     let (mut sent, mut deliveries) = (0, Vec::new());
     let mut all_that_may = async |peer: &mut Peer, deliveries: &mut Vec<_>, client: &mut Client| {
         let mut quiet = false;
@@ -333,7 +342,7 @@ async fn an_input_is_accepted_only_when_what_came_of_it_is_safe() {
     let options = Options { custody: Custody::HandToHand, ..options(&site) };
     let mut client = Client::with(&site.host, options).await.unwrap();
     let mut peer = Peer::of(&mut site).await;
-    peer.settle_down().await;
+    peer.settle_down_to_inputs().await;
     let mut input = amqp::Message::data("31");
     input.annotations = Map::new().with_symbol("x-opt-input-name", "temperature");
     peer.send("/messages/events", 9, false, input);

@@ -59,7 +59,6 @@ async fn who_connects_says_so_as_the_hub_wants_to_hear_it() {
     assert_eq!(connect.client_id, "edge/filter");
     let user = connect.user_name.clone().unwrap();
     assert!(user.starts_with("hub/edge/filter/?api-version=2021-04-12&DeviceClientType=isotherm"), "{user}");
-    assert!(!connect.clean);
     let token = Token::parse(std::str::from_utf8(&connect.password.clone().unwrap()).unwrap()).unwrap();
     assert_eq!(token.resource, "hub/devices/edge/modules/filter");
     assert!(token.verify(&isotherm_iothub::Key::from_bytes(&[7; 32])));
@@ -252,6 +251,38 @@ async fn a_twin_that_is_not_answered_is_asked_for_again() {
     assert_ne!(first, second);
     peer.deliver(&format!("$iothub/twin/res/429/?$rid={second}"), "", Qos::AtMostOnce, 0).await;
     assert_ne!(peer.twin_get().await, second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_that_does_not_know_its_settings_takes_no_inputs_until_it_does() {
+    const INPUTS: &str = "devices/edge/modules/filter/inputs/#";
+    let mut site = Site::new();
+    let mut client = site.client().await;
+    let (mut peer, connect) = site.greet().await;
+    assert!(connect.clean, "nothing may come by what an earlier process subscribed to");
+    peer.say(ServerCommand::Accept { session_present: false }).await;
+    assert!(!peer.grant().await.contains(&INPUTS.to_owned()));
+    let rid = peer.twin_get().await;
+    peer.deliver(&format!("$iothub/twin/res/429/?$rid={rid}"), "", Qos::AtMostOnce, 0).await;
+    let rid = peer.twin_get().await;
+    peer.deliver(&format!("$iothub/twin/res/200/?$rid={rid}"), &twin(7).to_string(), Qos::AtMostOnce, 0).await;
+    assert_eq!(peer.grant().await, [INPUTS]);
+    peer.deliver(INPUT, "31", Qos::AtLeastOnce, 1).await;
+    let first = next_but_tidings(&mut client).await;
+    assert!(matches!(&first, Event::Desired(desired) if desired["a"] == 7), "{first:?}");
+    assert!(matches!(next_but_tidings(&mut client).await, Event::Input { .. }));
+
+    peer.cut();
+    let (mut peer, connect) = site.greet().await;
+    assert!(!connect.clean);
+    peer.say(ServerCommand::Accept { session_present: true }).await;
+    assert!(peer.grant().await.contains(&INPUTS.to_owned()), "it knows them now");
+    drop(client);
+    let _client = site.client().await;
+    let (mut peer, connect) = site.greet().await;
+    assert!(!connect.clean);
+    peer.say(ServerCommand::Accept { session_present: true }).await;
+    assert!(peer.grant().await.contains(&INPUTS.to_owned()), "it was kept on disk");
 }
 
 #[tokio::test(start_paused = true)]

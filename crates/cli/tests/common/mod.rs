@@ -16,6 +16,8 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -48,10 +50,13 @@ impl Drop for Folder {
     }
 }
 
+/// What a process prints next comes within this time, or never will: a test that waits for it fails then, and says so.
+const LINE_WITHIN: Duration = Duration::from_secs(120);
+
 /// A process of ours that prints JSON lines; killed when dropped.
 pub struct Process {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Process {
@@ -64,15 +69,17 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary under test starts");
-        let lines = BufReader::new(child.stdout.take().expect("standard output is piped"));
+        let lines = lines_of(child.stdout.take().expect("standard output is piped"));
         Self { child, lines }
     }
 
     /// The next line as JSON; none at the end.
     pub fn next(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        let read = self.lines.read_line(&mut line).expect("standard output can be read");
-        (read > 0).then(|| serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        match self.lines.recv_timeout(LINE_WITHIN) {
+            Ok(line) => Some(serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"))),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the process printed nothing for {LINE_WITHIN:?}"),
+        }
     }
 
     /// The next line with this event.
@@ -112,6 +119,19 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Its lines as they come; one that nobody has taken yet holds it back.
+fn lines_of(out: ChildStdout) -> Receiver<String> {
+    let (tell, lines) = sync_channel(0);
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines() {
+            if tell.send(line.expect("standard output is text")).is_err() {
+                return; // the test is over
+            }
+        }
+    });
+    lines
 }
 
 /// A row of the input: its number from 1, and °C in the chip's sixteenths.

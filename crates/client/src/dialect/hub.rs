@@ -20,7 +20,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn connect(&self, password: Option<String>, window: usize) -> ConnectOptions {
+    pub(crate) fn connect(&self, password: Option<String>, window: usize, clean: bool) -> ConnectOptions {
         let user_name = UserName {
             client_type: Some(CLIENT_TYPE.to_owned()),
             ..UserName::new(&self.name, self.identity.clone(), API_VERSION)
@@ -29,19 +29,28 @@ impl Hub {
             client_id: self.identity.as_str().to_owned(),
             user_name: user_name.to_string(),
             password,
-            clean: false,
+            clean,
             window: window + mqtt::BESIDES,
             ..ConnectOptions::default()
         }
     }
 
-    /// QoS 1 where something would be lost; the rest a hub sends with QoS 0 whatever is asked for.
+    /// All that a hub has for us. QoS 1 where something would be lost; the rest comes with QoS 0 whatever is asked for.
     pub(crate) fn filters(&self) -> Vec<(String, Qos)> {
-        let own = if self.identity.module_id().is_some() { Feed::Inputs } else { Feed::CloudToDevice };
-        [own, Feed::TwinResults, Feed::Desired, Feed::Methods]
-            .into_iter()
-            .map(|feed| (feed.filter(&self.identity), Qos::AtLeastOnce))
-            .collect()
+        let own = if self.is_module() { Feed::Inputs } else { Feed::CloudToDevice };
+        [own, Feed::TwinResults, Feed::Desired, Feed::Methods].map(|feed| self.filter(feed)).into()
+    }
+
+    pub(crate) fn inputs(&self) -> (String, Qos) {
+        self.filter(Feed::Inputs)
+    }
+
+    fn filter(&self, feed: Feed) -> (String, Qos) {
+        (feed.filter(&self.identity), Qos::AtLeastOnce)
+    }
+
+    pub(crate) fn is_module(&self) -> bool {
+        self.identity.module_id().is_some()
     }
 
     pub(crate) fn topic(&self, message: &Message) -> String {

@@ -14,7 +14,7 @@ use isotherm_host::{Flow, Pilot};
 use isotherm_journal::Offset;
 use isotherm_protocol::{
     Session as _,
-    mqtt::{ClientCommand, ClientEvent, ClientSession, ConnectCode},
+    mqtt::{ClientCommand, ClientEvent, ClientSession, ConnectCode, Qos},
 };
 use tokio::time::{Sleep, sleep};
 
@@ -72,6 +72,8 @@ pub(crate) struct Link<'a> {
     draining: bool,
     asking: Asking,
     ask_timer: Pin<Box<Sleep>>,
+    /// What is not subscribed to before the twin is known: a module's inputs, if it never was.
+    inputs: Option<(String, Qos)>,
 }
 
 impl<'a> Link<'a> {
@@ -82,6 +84,7 @@ impl<'a> Link<'a> {
         renew_after: Option<Duration>,
         window: usize,
     ) -> Self {
+        let knows_twin = shared.lock().mirror.twin().is_some();
         Self {
             shared,
             dialect,
@@ -97,7 +100,13 @@ impl<'a> Link<'a> {
             draining: false,
             asking: Asking::Deaf,
             ask_timer: Box::pin(sleep(Duration::ZERO)),
+            inputs: dialect.inputs().filter(|_| !knows_twin),
         }
+    }
+
+    /// Whether nothing is to come by a subscription of an earlier process, whose twin was lost with its disk.
+    pub(crate) fn is_new(&self) -> bool {
+        self.inputs.is_some()
     }
 
     fn ask_in(&mut self, asking: Asking, after: Duration) {

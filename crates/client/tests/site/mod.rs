@@ -163,10 +163,14 @@ impl Site {
     pub(crate) async fn accept(&mut self, twin: Value) -> Peer {
         let (mut peer, _) = self.greet().await;
         peer.say(ServerCommand::Accept { session_present: false }).await;
-        peer.grant().await;
+        let mut filters = peer.grant().await;
         let rid = peer.twin_get().await;
         peer.deliver(&format!("$iothub/twin/res/200/?$rid={rid}"), &twin.to_string(), Qos::AtMostOnce, 0)
             .await;
+        if !filters.iter().any(|filter| filter.ends_with("/inputs/#")) {
+            filters = peer.grant().await; // it did not know its twin before
+            assert_eq!(filters.len(), 1);
+        }
         peer
     }
 }
@@ -231,12 +235,14 @@ impl Peer {
         }
     }
 
-    pub(crate) async fn grant(&mut self) {
+    /// Grants what the client subscribes to next, and says what that was.
+    pub(crate) async fn grant(&mut self) -> Vec<String> {
         loop {
             match self.event().await {
                 Some(ServerEvent::Subscribe { packet_id, filters }) => {
                     let codes = vec![1; filters.len()];
-                    return self.say(ServerCommand::Granted { packet_id, codes }).await;
+                    self.say(ServerCommand::Granted { packet_id, codes }).await;
+                    return filters.into_iter().map(|(filter, _)| filter.to_string()).collect();
                 }
                 Some(other) => self.aside.push(other),
                 None => panic!("the client went away before it subscribed"),

@@ -40,6 +40,9 @@ impl Talk<'_> {
     /// How much credit the hub is to have, once that is a good part more than it has. By itself the library would give
     /// it all of it again for half of what it sent, whatever the user still holds.
     fn credit_for(&self, has: u32) -> Option<u32> {
+        if self.shared.lock().mirror.twin().is_none() && self.target.dialect.inputs().is_some() {
+            return None; // not before the twin is known
+        }
         let held = u32::try_from(self.claims().open.len()).unwrap_or(u32::MAX);
         let fits = INPUTS_MAX.saturating_sub(held);
         (fits >= has + INPUTS_MAX / 4).then_some(fits)

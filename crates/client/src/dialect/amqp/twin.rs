@@ -134,6 +134,7 @@ impl Talk<'_> {
         }
         state.wake_user();
         drop(state);
+        self.news.claims.notify_one(); // inputs may have waited for it
         self.shared.keeper.notify_one();
     }
 

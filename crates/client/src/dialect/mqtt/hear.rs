@@ -22,7 +22,8 @@ impl Link<'_> {
             let fresh = |at: Instant| now.saturating_duration_since(at) < RESPONSE_LIFE;
             state.responses.retain(|response| fresh(response.at));
         }
-        let filters = self.dialect.filters();
+        let mut filters = self.dialect.filters();
+        filters.retain(|filter| self.inputs.as_ref() != Some(filter));
         if !filters.is_empty() {
             session.handle_command(now, ClientCommand::Subscribe { filters });
         }
@@ -32,7 +33,7 @@ impl Link<'_> {
         for (filter, _) in filters.iter().filter(|(_, granted)| granted.is_none()) {
             warn!(filter, "the hub refuses the subscription; nothing of that kind will come");
         }
-        if self.dialect.is_hub() {
+        if self.dialect.is_hub() && self.asking == Asking::Deaf {
             self.shared.lock().mirror.connected();
             self.asking = Asking::Free;
         }

@@ -35,7 +35,12 @@ impl Link<'_> {
     pub(super) fn has_work(&self, state: &State) -> bool {
         let asks = matches!(self.asking, Asking::Free | Asking::Waiting) && state.mirror.has_request();
         let speaks = !state.acknowledge.is_empty() || state.responses.iter().any(|response| !response.sent);
-        self.open && (speaks || asks || self.may_publish())
+        self.open && (speaks || asks || self.may_listen(state) || self.may_publish())
+    }
+
+    /// Whether inputs need not wait for the twin any more.
+    fn may_listen(&self, state: &State) -> bool {
+        self.inputs.is_some() && state.mirror.twin().is_some()
     }
 
     /// Says what is small and urgent: acknowledgements, answers, and what is asked about the twin.
@@ -71,6 +76,11 @@ impl Link<'_> {
                 ClientCommand::Publish { token: 0, topic, payload, qos: Qos::AtMostOnce },
             );
             self.ask_in(Asking::Waiting, ANSWER_WITHIN);
+        }
+        if self.may_listen(&state)
+            && let Some(inputs) = self.inputs.take()
+        {
+            session.handle_command(now, ClientCommand::Subscribe { filters: vec![inputs] });
         }
     }
 
