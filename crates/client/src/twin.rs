@@ -177,7 +177,9 @@ impl Mirror {
         if self.get.take().is_some() {
             self.stale = true;
             if self.twin.is_none() && !std::mem::replace(&mut self.told, true) {
-                warn!("the hub does not say what the twin is; a module that never knew it takes no inputs until then");
+                warn!(
+                    "the hub does not say what the twin is; a module that never knew it takes no inputs until then"
+                );
             }
         }
         self.take_back();

@@ -265,7 +265,8 @@ async fn a_module_that_does_not_know_its_settings_takes_no_inputs_until_it_does(
     let rid = peer.twin_get().await;
     peer.deliver(&format!("$iothub/twin/res/429/?$rid={rid}"), "", Qos::AtMostOnce, 0).await;
     let rid = peer.twin_get().await;
-    peer.deliver(&format!("$iothub/twin/res/200/?$rid={rid}"), &twin(7).to_string(), Qos::AtMostOnce, 0).await;
+    peer.deliver(&format!("$iothub/twin/res/200/?$rid={rid}"), &twin(7).to_string(), Qos::AtMostOnce, 0)
+        .await;
     assert_eq!(peer.grant().await, [INPUTS]);
     peer.deliver(INPUT, "31", Qos::AtLeastOnce, 1).await;
     let first = next_but_tidings(&mut client).await;

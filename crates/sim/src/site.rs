@@ -16,8 +16,8 @@ const CA: &str = "/sim/ca.pem";
 pub(crate) const TEMPLATE: &str = "/sim/deployment.template.json";
 /// The machine of the hub upstream.
 pub(crate) const UPSTREAM: &str = "upstream";
-/// The threshold that the filter begins with, °C.
-pub(crate) const THRESHOLD: f64 = 25.0;
+/// The threshold that the filter's twin begins with, °C: not its default, or nobody would see that a filter judges by that.
+pub(crate) const THRESHOLD: f64 = 24.0;
 
 /// The deployment template: every sensor leads to the filter and straight upstream, so that there is an account of
 /// what the filter should have forwarded.

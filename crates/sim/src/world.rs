@@ -37,6 +37,9 @@ const OUTBOX_REST: u64 = 5 << 20;
 /// Connections that the hub may have then: the modules', the watch, and one that asks.
 const CONNECTIONS_MAX: u64 = 10;
 
+/// The modules of a new deployment start at some time within so many milliseconds, and find what the others did meanwhile.
+const LATE_MILLISECONDS: u64 = 10_000;
+
 struct World {
     outside: Outside,
     chance: Chance,
@@ -161,7 +164,12 @@ impl World {
         for machine in self.sensors.iter().chain([&self.filter]) {
             machine.platter.put(site::ca(), ca.as_deref().unwrap_or_default());
             let env = site::module_env(&machine.name, &ready, &self.chance);
-            tokio::spawn(Arc::clone(machine).keep_running(self.outside.clone(), env));
+            let late = Duration::from_millis(self.chance.u64() % LATE_MILLISECONDS);
+            let running = Arc::clone(machine).keep_running(self.outside.clone(), env);
+            tokio::spawn(async move {
+                sleep(late).await;
+                running.await;
+            });
         }
         let near = self.cloud("cloud", &self.hub, &ready)?;
         let far = far.map_or_else(|| Arc::clone(&near), |(far, _)| far);
