@@ -2,20 +2,21 @@
 
 use std::{
     path::PathBuf,
+    pin::pin,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use isotherm_host::{Host, Lock};
 use isotherm_journal::Offset;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::shared::Shared;
 
-/// What was posted goes to disk if the hub has not taken it after this long, and at once while it takes nothing. Mostly it
-/// has, and a disk that is not written to costs neither time nor wear; should the process die meanwhile, what it was made
-/// of comes again.
+/// What was posted goes to disk if the hub has not taken it after this long, or twice as long at most, and at once while it
+/// takes nothing. Mostly it has, and a disk that is not written to costs neither time nor wear; should the process die
+/// meanwhile, what it was made of comes again.
 const POSTED_WAITS: Duration = Duration::from_millis(100);
 /// That messages are delivered is written with the next sync, or after this long: to forget it costs only repeats.
 const FORGET_AFTER: Duration = Duration::from_secs(1);
@@ -73,19 +74,29 @@ impl Keeper {
     async fn grows_old(&self, known: &mut Known) -> bool {
         let outbox = &self.shared.outbox;
         let latest = Instant::now() + FORGET_AFTER;
-        let (mut posted, mut due) = (outbox.next(), Instant::now() + POSTED_WAITS);
         loop {
-            let in_vain = outbox.is_waiting() && due <= latest;
-            let until = if in_vain { due } else { latest };
-            if timeout_at(until, self.shared.keeper.notified()).await.is_err() {
+            let posted = outbox.next();
+            let soon = Instant::now() + POSTED_WAITS;
+            let until = if outbox.is_waiting() { soon.min(latest) } else { latest };
+            // It is not set anew with each message that comes and goes meanwhile: that costs as much as the message.
+            let mut old = pin!(sleep_until(until));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.shared.keeper.notified() => {}
+                    () = &mut old => break,
+                }
+                if self.is_urgent(known) || self.is_twin_unsaved() {
+                    return false;
+                }
+                if outbox.is_waiting() && Instant::now() + POSTED_WAITS < until {
+                    break;
+                }
+            }
+            let in_vain = old.is_elapsed() && outbox.kept() < posted;
+            if in_vain || Instant::now() >= latest {
                 known.stuck_at = in_vain.then(|| outbox.first());
                 return true;
-            }
-            if self.is_urgent(known) || self.is_twin_unsaved() {
-                return false;
-            }
-            if outbox.kept() >= posted {
-                (posted, due) = (outbox.next(), Instant::now() + POSTED_WAITS);
             }
         }
     }
