@@ -35,11 +35,10 @@ pub struct Unavailable(pub String);
 /// Runs a module as a process of its own. `name` and `version` are what `--version` prints.
 ///
 /// SIGINT and SIGTERM stop it, and it has [`STOP_GRACE`] to end; a second one ends it at once.
-pub fn main(
-    name: &'static str,
-    version: &'static str,
-    run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
-) -> ExitCode {
+pub fn main<F>(name: &'static str, version: &'static str, run: impl FnOnce(Host) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|one| one.to_string_lossy().into()).collect();
     let outcome = match verb(&arguments) {
@@ -151,11 +150,10 @@ fn help(name: &str, version: &str) -> String {
     )
 }
 
-fn run_module(
-    name: &'static str,
-    host: Host,
-    run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+fn run_module<F>(name: &'static str, host: Host, run: impl FnOnce(Host) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
     log::init(&host.env, "info")?;
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     // The thread is the module's own, so nobody else is held up by its naps.
@@ -167,11 +165,10 @@ fn run_module(
 }
 
 /// Runs the module beside those that hear signals and answer for its health.
-async fn supervise(
-    name: &'static str,
-    host: Host,
-    run: impl AsyncFnOnce(Host) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+async fn supervise<F>(name: &'static str, host: Host, run: impl FnOnce(Host) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
     stop_on_signals(host.stop.clone()).context("signals cannot be heard")?;
     metrics::serve(&host).await?;
     if let Err(error) = health::serve(&host, name).await {
@@ -189,9 +186,11 @@ async fn supervise(
         stop.stopped().await;
         sleep(STOP_GRACE).await;
     };
+    // A task among the others: whenever the runtime's own future is woken, it asks the system for news first.
+    let running = tokio::spawn(run(host));
     tokio::select! {
         biased;
-        outcome = run(host) => outcome,
+        outcome = running => outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
         () = overdue => Err(anyhow!("it did not end within 9 s of being told to")),
     }
 }
