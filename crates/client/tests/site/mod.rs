@@ -163,13 +163,12 @@ impl Site {
     pub(crate) async fn accept(&mut self, twin: Value) -> Peer {
         let (mut peer, _) = self.greet().await;
         peer.say(ServerCommand::Accept { session_present: false }).await;
-        let mut filters = peer.grant().await;
+        let filters = peer.grant().await;
         let rid = peer.twin_get().await;
         peer.deliver(&format!("$iothub/twin/res/200/?$rid={rid}"), &twin.to_string(), Qos::AtMostOnce, 0)
             .await;
         if !filters.iter().any(|filter| filter.ends_with("/inputs/#")) {
-            filters = peer.grant().await; // it did not know its twin before
-            assert_eq!(filters.len(), 1);
+            assert_eq!(peer.grant().await.len(), 1, "its inputs, now that it knows its twin");
         }
         peer
     }
